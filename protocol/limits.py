@@ -1,0 +1,43 @@
+"""Every limit on what arrives, each with the reason for its number. Checked before allocation."""
+
+MAX_TEXT_CHARS = 512
+"""A sentence for people; anything longer is not an explanation."""
+
+MAX_NAME_CHARS = 128
+"""Names of people and nodes: longer than any real one, short enough for a table."""
+
+MAX_DURATION_S = 86_400.0
+"""Leases and pauses last seconds; a day is already a mistake."""
+
+MAX_EPOCH_S = 253_402_300_799.0
+"""The last second of the year 9999, the end of Python's datetime."""
+
+MAX_PIXEL = 65_536.0
+"""Larger than any sensor; keeps NaN and infinities out of geometry."""
+
+MAX_CAMERAS = 256
+"""Cameras named in one consent; a consent for more names none and covers all."""
+
+MAX_TRACKS = 1_024
+"""Faces named in one revocation: many times what fits into a picture."""
+
+MAX_PHOTOS = 16
+"""Photos in one enrolment message: more photos travel in more messages."""
+
+MAX_TEMPLATES = 256
+"""Templates of one person; beyond this more photos do not change a decision."""
+
+MAX_CONSENTS = 256
+"""Consents kept for one person."""
+
+MAX_PEOPLE_PER_PAGE = 50
+"""People in one list message, so that a page stays below MAX_HEADER_BYTES."""
+
+MAX_HEADER_BYTES = 1_048_576
+"""The MessagePack part. The largest honest one is a page of people with their histories."""
+
+MAX_CROP_BYTES = 131_072
+"""One JPEG of 224x224 at quality 95: about 20 KB for a face, below 128 KB even for pure noise."""
+
+MAX_PARTS = 1 + MAX_PHOTOS
+"""Header and crops."""

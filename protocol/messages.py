@@ -1,0 +1,236 @@
+"""The messages of the wire, as frozen structs. Both ends construct and receive only these.
+
+A message travels as one MessagePack map (the header part) followed by zero or more binary parts
+(JPEG crops). `FaceQuery` carries one crop, `AddPerson` one per photo, all others none. Who turns
+them into bytes and back is `protocol.codec`; who may say what when is `protocol.session`.
+
+Times on the wire are durations in seconds (leases) or UTC epoch seconds (consents): a node's clock
+is never compared with the hub's. Points and boxes are pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from protocol import limits
+
+PROTOCOL_VERSIONS: tuple[int, ...] = (1,)
+"""Versions this software speaks, best first."""
+
+SessionId = Annotated[bytes, Meta(min_length=16, max_length=16)]
+"""Chosen at random by the side that says Hello; every later message of the session repeats it."""
+
+Text = Annotated[str, Meta(max_length=limits.MAX_TEXT_CHARS)]
+Name = Annotated[str, Meta(min_length=1, max_length=limits.MAX_NAME_CHARS)]
+IdentityId = Annotated[str, Meta(max_length=limits.MAX_NAME_CHARS)]
+"""Opaque id of an enrolled identity; the empty string where there is none."""
+Seconds = Annotated[float, Meta(ge=0.0, le=limits.MAX_DURATION_S)]
+EpochSeconds = Annotated[float, Meta(ge=0.0, le=limits.MAX_EPOCH_S)]
+Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
+Similarity = Annotated[float, Meta(ge=-1.0, le=1.0)]
+Counter = Annotated[int, Meta(ge=0, le=2**53)]
+Pixel = Annotated[float, Meta(ge=-limits.MAX_PIXEL, le=limits.MAX_PIXEL)]
+Point = tuple[Pixel, Pixel]
+Landmarks = tuple[Point, Point, Point, Point, Point]
+"""Left eye, right eye, nose tip, left and right mouth corner (left as seen in the picture)."""
+Cameras = Annotated[tuple[Name, ...], Meta(max_length=limits.MAX_CAMERAS)]
+"""Node names; empty means every camera."""
+Role = Literal["node", "admin"]
+
+
+class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What all messages share: the session they belong to."""
+
+    session: SessionId
+
+
+# --- conversation -----------------------------------------------------------------------------
+
+
+class Hello(Message, frozen=True, kw_only=True, tag="hello"):
+    """Opens a session. The hub answers Welcome or Refusal; the name must fit the CURVE key."""
+
+    role: Role
+    name: Name
+    versions: Annotated[tuple[int, ...], Meta(min_length=1, max_length=16)]
+    software: Text = ""
+
+
+class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
+    """The session stands. `mode` is the camera's policy, for people to read on the live page."""
+
+    version: int
+    heartbeat_s: Seconds
+    liveness: Annotated[int, Meta(ge=1, le=100)]
+    model_id: Text
+    gallery_version: Counter
+    mode: Text = ""
+
+
+class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
+    """Sent when nothing else was for `heartbeat_s`. Any message proves life; this one only that."""
+
+
+class Goodbye(Message, frozen=True, kw_only=True, tag="goodbye"):
+    """The sender leaves. A node veils everything; the hub forgets the session."""
+
+    reason: Text = ""
+
+
+RefusalCode = Literal[
+    "version", "not-allowed", "no-session", "malformed", "overloaded", "not-found", "conflict",
+    "invalid", "quality", "duplicate", "internal",
+]  # fmt: skip
+
+
+class Refusal(Message, frozen=True, kw_only=True, tag="refusal"):
+    """Something asked for was not done. `seq` repeats the request's where there was one."""
+
+    code: RefusalCode
+    text: Text
+    seq: Counter = 0
+    retry_after_s: Seconds = 0.0
+
+
+# --- recognition ------------------------------------------------------------------------------
+
+
+class FaceQuery(Message, frozen=True, kw_only=True, tag="face-query"):
+    """Who is this? One crop (the contract of `vision.crops`) of one track."""
+
+    seq: Counter
+    track: Counter
+    landmarks: Landmarks
+    quality: Unit
+
+
+class FaceDecision(Message, frozen=True, kw_only=True, tag="face-decision"):
+    """The answer to `FaceQuery` seq: reveal the track for `lease_s` seconds from now, or veil it.
+
+    `identity`, `name`, `similarity` and `margin` are set only where `reveal` is true.
+    """
+
+    seq: Counter
+    track: Counter
+    reveal: bool
+    lease_s: Seconds
+    identity: IdentityId = ""
+    name: Text = ""
+    similarity: Similarity = 0.0
+    margin: Annotated[float, Meta(ge=0.0, le=2.0)] = 0.0
+    reason: Text = ""
+
+
+class Revoke(Message, frozen=True, kw_only=True, tag="revoke"):
+    """Veil at once: the given tracks, and every track shown as one of the given identities.
+
+    Both empty: every track of the session.
+    """
+
+    tracks: Annotated[tuple[Counter, ...], Meta(max_length=limits.MAX_TRACKS)] = ()
+    identities: Annotated[tuple[IdentityId, ...], Meta(max_length=limits.MAX_TRACKS)] = ()
+    reason: Text = ""
+
+
+# --- people (role admin) ----------------------------------------------------------------------
+
+
+class Photo(Struct, frozen=True, kw_only=True):
+    """One face crop of an enrolment; its JPEG is the binary part of the same index."""
+
+    landmarks: Landmarks
+    quality: Unit
+    source: Text
+    """Where it came from, for people to read: a file name without its folder."""
+
+
+class AddPerson(Message, frozen=True, kw_only=True, tag="add-person"):
+    """Enrol photos under a name: a new person with a consent, or more photos of a known one."""
+
+    seq: Counter
+    name: Name
+    photos: Annotated[tuple[Photo, ...], Meta(min_length=1, max_length=limits.MAX_PHOTOS)]
+    cameras: Cameras = ()
+    consent_until: EpochSeconds | None = None
+    note: Text = ""
+
+
+class ListPeople(Message, frozen=True, kw_only=True, tag="list-people"):
+    """Ask for one page of the people, in order of their names, after `after`."""
+
+    seq: Counter
+    after: Text = ""
+
+
+class ShowPerson(Message, frozen=True, kw_only=True, tag="show-person"):
+    seq: Counter
+    name: Name
+
+
+class RemovePerson(Message, frozen=True, kw_only=True, tag="remove-person"):
+    seq: Counter
+    name: Name
+
+
+class GrantConsent(Message, frozen=True, kw_only=True, tag="grant-consent"):
+    """Replaces a live consent of the person, if there is one."""
+
+    seq: Counter
+    name: Name
+    cameras: Cameras = ()
+    until: EpochSeconds | None = None
+    note: Text = ""
+
+
+class WithdrawConsent(Message, frozen=True, kw_only=True, tag="withdraw-consent"):
+    seq: Counter
+    name: Name
+
+
+class Consent(Struct, frozen=True, kw_only=True):
+    id: Text
+    granted_at: EpochSeconds
+    until: EpochSeconds | None
+    withdrawn_at: EpochSeconds | None
+    cameras: Cameras
+    note: Text
+
+
+class Template(Struct, frozen=True, kw_only=True):
+    """Provenance of one kept embedding; the embedding itself never leaves the hub."""
+
+    model_id: Text
+    source: Text
+    quality: Unit
+    added_at: EpochSeconds
+
+
+class Person(Struct, frozen=True, kw_only=True):
+    identity: IdentityId
+    name: Name
+    added_at: EpochSeconds
+    consented: bool
+    """A consent is live now, for at least one camera."""
+    consents: Annotated[tuple[Consent, ...], Meta(max_length=limits.MAX_CONSENTS)]
+    templates: Annotated[tuple[Template, ...], Meta(max_length=limits.MAX_TEMPLATES)]
+
+
+class People(Message, frozen=True, kw_only=True, tag="people"):
+    """The answer to every request of this section that was done: the people it was about.
+
+    `more`: the list goes on after the last name.
+    """
+
+    seq: Counter
+    people: Annotated[tuple[Person, ...], Meta(max_length=limits.MAX_PEOPLE_PER_PAGE)]
+    gallery_version: Counter
+    more: bool = False
+
+
+AnyMessage = (
+    Hello | Welcome | Heartbeat | Goodbye | Refusal
+    | FaceQuery | FaceDecision | Revoke
+    | AddPerson | ListPeople | ShowPerson | RemovePerson | GrantConsent | WithdrawConsent | People
+)  # fmt: skip

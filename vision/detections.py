@@ -1,0 +1,56 @@
+"""The value that a detector returns: boxes, scores and landmarks of the faces in one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+"""(H, W, 3) uint8; BGR unless a name says rgb."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """N faces of one image, in no promised order. No identity over time."""
+
+    boxes_xyxy: NDArray[np.float32]
+    """(N, 4) pixels: left, top, right, bottom; may reach beyond the image."""
+    scores: NDArray[np.float32]
+    """(N,) in 0..1."""
+    landmarks: NDArray[np.float32]
+    """(N, 5, 2) pixels: left eye, right eye, nose tip, left and right mouth corner (as seen)."""
+
+    def __len__(self) -> int:
+        return len(self.boxes_xyxy)
+
+    def __post_init__(self) -> None:
+        n = len(self.boxes_xyxy)
+        shapes = (self.boxes_xyxy.shape, self.scores.shape, self.landmarks.shape)
+        if shapes != ((n, 4), (n,), (n, 5, 2)):
+            raise ValueError(f"detections need shapes (N, 4), (N,), (N, 5, 2), not {shapes}")
+
+    @staticmethod
+    def none() -> Detections:
+        """No face."""
+        return Detections(
+            np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32)
+        )
+
+
+class Detector(Protocol):
+    """Finds faces. Implemented by `vision.detector.Mtcnn`; tests bring fakes."""
+
+    def detect(self, image: Image) -> Detections:
+        """All faces of the image (a full scan)."""
+        ...
+
+    def refine(self, image: Image, boxes_xyxy: NDArray[np.float32]) -> Detections:
+        """Look for a face near each given box (N, 4) pixels, without a full scan.
+
+        Returns exactly N rows in the same order; where no face was confirmed the score is 0 and the
+        box is the one given.
+        """
+        ...

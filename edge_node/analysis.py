@@ -1,0 +1,115 @@
+"""The analysis of one frame: detector and tracker together, and the crops worth asking about.
+
+Owned by the analysis thread. Decides when a full scan is due; between scans the refining networks
+look where the tracker expects each face, so every analyzed frame gives every face a fresh box. Fails
+loud: a detector that raises or returns nonsense yields no Analysis, so the frame leaves veiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_node.errors import NodeError
+from edge_node.frames import RawFrame
+from edge_node.tracking.track import Analysis, Observation
+from edge_node.tracking.tracker import Tracker
+from vision.crops import FaceCrop, cut_crop, encode_crop
+from vision.detections import Detections, Detector, Image
+from vision.quality import quality_of
+
+
+class AnalysisFault(NodeError):
+    """The detector returned what cannot be a detection. The frame must leave veiled."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisSettings:
+    """When to scan, what to ask with."""
+
+    scan_every_s: float = 0.12
+    """Between two full scans; a face that walks in waits for the next one."""
+    cut_threshold: float = 0.35
+    """Mean absolute difference of two thumbnails, of 1, beyond which the shot has changed."""
+    min_ask_px: float = 32.0
+    """Smaller faces are veiled but not asked about."""
+    min_ask_quality: float = 0.25
+    """Worse crops teach the hub nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A crop ready to be asked about."""
+
+    track: int
+    jpeg: bytes
+    landmarks: NDArray[np.float32]
+    """(5, 2) crop pixels."""
+    quality: float
+
+
+class Analyzer:
+    """Turns frames into analyses. Not thread-safe: one thread owns it and its detector."""
+
+    def __init__(self, detector: Detector, tracker: Tracker, settings: AnalysisSettings) -> None:
+        self._detector = detector
+        self._tracker = tracker
+        self._settings = settings
+        self._scanned_at = float("-inf")
+        self._thumbnail: NDArray[np.float32] | None = None
+
+    def analyze(self, frame: RawFrame) -> Analysis:
+        """Find and follow the faces of a frame captured after all earlier ones."""
+        now, image = frame.captured_at, frame.image
+        is_cut = self._is_cut(image)
+        if is_cut:
+            self._tracker.reset()
+        predicted = self._tracker.predict(now)
+        scanned = None
+        if is_cut or now - self._scanned_at >= self._settings.scan_every_s:
+            scanned = _checked(self._detector.detect(image))
+            self._scanned_at = now
+        refined = Detections.none()
+        if len(predicted):
+            refined = _checked(self._detector.refine(image, predicted))
+        observations = self._tracker.step(now, refined, scanned)
+        return Analysis(frame.seq, now, observations, is_cut)
+
+    def sample(
+        self, image: Image, observations: Iterable[Observation], wanted: Iterable[int]
+    ) -> list[Sample]:
+        """Crops of the wanted tracks, where this frame shows them well enough."""
+        by_track = {o.track: o for o in observations if o.trusted and o.landmarks is not None}
+        samples = []
+        for track in wanted:
+            observation = by_track.get(track)
+            if observation is None or observation.landmarks is None:
+                continue
+            x1, y1, x2, y2 = observation.box_xyxy
+            face_px = min(x2 - x1, y2 - y1)
+            if face_px < self._settings.min_ask_px:
+                continue
+            box = np.array(observation.box_xyxy, np.float32)
+            crop: FaceCrop = cut_crop(image, box, observation.landmarks)
+            quality = quality_of(crop, face_px).overall
+            if quality >= self._settings.min_ask_quality:
+                samples.append(Sample(track, encode_crop(crop), crop.landmarks, quality))
+        return samples
+
+    def _is_cut(self, image: Image) -> bool:
+        small = cv2.resize(image, (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        before, self._thumbnail = self._thumbnail, small
+        if before is None:
+            return False
+        return float(np.abs(small - before).mean()) > self._settings.cut_threshold
+
+
+def _checked(detections: Detections) -> Detections:
+    for values in (detections.boxes_xyxy, detections.scores, detections.landmarks):
+        if not np.isfinite(values).all():
+            raise AnalysisFault("the detector returned numbers that are not finite")
+    return detections

@@ -1,0 +1,87 @@
+"""Holds every captured frame until it is known where its faces are, or its time is up.
+
+Pure; owned by the release thread. Frames leave in order of capture, each exactly once, each with a
+reason: covered by an analysis, or veiled in full. This is promise 2: there are no "last known boxes".
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from edge_node.frames import RawFrame, ReleaseReason
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSettings:
+    """Bounds of the wait."""
+
+    max_delay_s: float = 0.5
+    """A frame that no analysis covers within this time leaves fully veiled."""
+    lookback_s: float = 0.0
+    """A frame waits for an analysis this much later than itself, so that a face found a little
+    too late is still veiled backwards. Added to every frame's delay."""
+    capacity: int = 48
+    """Frames held at most (a 1080p frame takes 6 MB). When full the oldest leaves fully veiled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A frame that leaves now."""
+
+    frame: RawFrame
+    reason: ReleaseReason
+
+
+class ReleaseBuffer:
+    """First in, first out, with a reason."""
+
+    def __init__(self, settings: ReleaseSettings | None = None) -> None:
+        self._settings = settings or ReleaseSettings()
+        self._frames: deque[RawFrame] = deque()
+        self._overflowed: deque[RawFrame] = deque()
+
+    def __len__(self) -> int:
+        return len(self._frames) + len(self._overflowed)
+
+    @property
+    def oldest_at(self) -> float | None:
+        """Capture time of the oldest waiting frame."""
+        head = self._overflowed or self._frames
+        return head[0].captured_at if head else None
+
+    def push(self, frame: RawFrame) -> None:
+        """Take in the next captured frame."""
+        self._frames.append(frame)
+        if len(self._frames) > self._settings.capacity:
+            self._overflowed.append(self._frames.popleft())
+
+    def poll(self, now: float, covered_until: float, is_last: bool = False) -> list[Release]:
+        """The frames that leave now, in order.
+
+        covered_until: capture time of the newest analyzed frame. is_last: the source has ended, so
+        no later analysis will come and the look-back is cut short.
+        """
+        lookback_s = 0.0 if is_last else self._settings.lookback_s
+        released = [Release(f, ReleaseReason.LATE) for f in self._overflowed]
+        self._overflowed.clear()
+        while self._frames:
+            frame = self._frames[0]
+            if frame.captured_at + lookback_s <= covered_until:
+                reason = ReleaseReason.COVERED
+            elif now - frame.captured_at >= self._settings.max_delay_s:
+                # The look-back alone must not cost the picture: the frame itself is covered.
+                is_covered = frame.captured_at <= covered_until
+                reason = ReleaseReason.COVERED if is_covered else ReleaseReason.LATE
+            else:
+                break
+            released.append(Release(self._frames.popleft(), reason))
+        return released
+
+    def next_deadline(self) -> float | None:
+        """When `poll` must be called even if no analysis comes; None where nothing waits."""
+        if self._overflowed:
+            return self._overflowed[0].captured_at
+        if not self._frames:
+            return None
+        return self._frames[0].captured_at + self._settings.max_delay_s

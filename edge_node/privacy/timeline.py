@@ -1,0 +1,156 @@
+"""Where every face was at any instant between two analyses.
+
+Owned by the release thread. Frames wait until an analysis at or after their capture has finished,
+so a region is interpolated between two observations; a face first seen now is carried back into
+the frames that still wait, a face that ended is held up to the analysis that no longer had it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edge_node.tracking.track import Analysis, Box, Evidence, Observation
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineSettings:
+    """How far a face is carried, and how its region grows while the evidence ages."""
+
+    backfill_s: float = 0.6
+    """A face first seen now is veiled this far back: people do not appear from nothing."""
+    growth_per_s: float = 2.0
+    """A region without fresh evidence grows by this share of its size a second..."""
+    max_growth: float = 1.0
+    """... and at most by this share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One face in one frame. Veiled unless `decisions.plan` finds a lease for it."""
+
+    track: int
+    box_xyxy: Box
+    """Pixels; already grown for the age of its evidence, not yet for the veil."""
+    trusted: bool
+    """Fresh, undoubted evidence of one and the same track on both sides of the frame."""
+    evidence: Evidence
+
+
+@dataclass(slots=True)
+class _PathLine:
+    observations: list[tuple[float, Observation]] = field(default_factory=list)
+    """By time, oldest first."""
+    ended_at: float | None = None
+
+
+class Timeline:
+    """The observations of all paths that can still matter to a waiting frame."""
+
+    def __init__(self, settings: TimelineSettings | None = None) -> None:
+        self._settings = settings or TimelineSettings()
+        self._lines: dict[int, _PathLine] = {}
+        self.covered_until = float("-inf")
+        """The capture time of the newest analyzed frame."""
+
+    def __len__(self) -> int:
+        return sum(len(line.observations) for line in self._lines.values())
+
+    def add(self, analysis: Analysis) -> None:
+        """Take in an analysis; one that is not newer than the last is ignored."""
+        if analysis.at <= self.covered_until:
+            return
+        seen = {o.path for o in analysis.observations}
+        for path, line in self._lines.items():
+            if line.ended_at is None and (path not in seen or analysis.cut):
+                line.ended_at = analysis.at
+        for observation in analysis.observations:
+            line = self._lines.setdefault(observation.path, _PathLine())
+            line.observations.append((analysis.at, observation))
+        self.covered_until = analysis.at
+
+    def forget_before(self, at: float) -> None:
+        """Drop what no frame captured at or after `at` can need."""
+        for path, line in list(self._lines.items()):
+            if line.ended_at is not None and line.ended_at < at:
+                del self._lines[path]
+                continue
+            keep_from = 0
+            for index, (seen_at, _) in enumerate(line.observations):
+                if seen_at <= at:
+                    keep_from = index
+            del line.observations[:keep_from]
+
+    def regions_at(self, at: float) -> tuple[Region, ...]:
+        """Every face at the instant `at`, which must not be later than `covered_until`."""
+        if at > self.covered_until:
+            raise ValueError("no analysis covers this instant yet")
+        regions = (self._region(line, at) for line in self._lines.values())
+        return tuple(r for r in regions if r is not None)
+
+    def _region(self, line: _PathLine, at: float) -> Region | None:
+        first_at, first = line.observations[0]
+        if at < first_at:
+            return self._before(line, at)
+        last_at, last = line.observations[-1]
+        if at > last_at:
+            if line.ended_at is None or at > line.ended_at:
+                return None
+            return self._held(last, at - last_at)
+        for (a_at, a), (b_at, b) in zip(line.observations, line.observations[1:], strict=False):
+            if a_at <= at <= b_at:
+                return self._between(a, b, (at - a_at) / (b_at - a_at))
+        return self._between(first, first, 0.0)
+
+    def _between(self, a: Observation, b: Observation, share: float) -> Region:
+        box = _lerp(a.box_xyxy, b.box_xyxy, share)
+        unseen_s = (1 - share) * a.unseen_s + share * b.unseen_s
+        worse = b if b.unseen_s >= a.unseen_s else a
+        return Region(
+            track=b.track,
+            box_xyxy=grow(box, self._growth(unseen_s)),
+            trusted=a.trusted and b.trusted and a.track == b.track,
+            evidence=worse.evidence,
+        )
+
+    def _before(self, line: _PathLine, at: float) -> Region | None:
+        first_at, first = line.observations[0]
+        age = first_at - at
+        if age > self._settings.backfill_s:
+            return None
+        box = first.box_xyxy
+        if len(line.observations) > 1:  # the path's own motion, run backwards
+            second_at, second = line.observations[1]
+            back = _lerp(box, second.box_xyxy, -age / (second_at - first_at))
+            box = _union(box, _resized_like(back, box))
+        return Region(first.track, grow(box, self._growth(age)), False, Evidence.COASTED)
+
+    def _held(self, last: Observation, age: float) -> Region:
+        box = grow(last.box_xyxy, self._growth(last.unseen_s + age))
+        return Region(last.track, box, False, Evidence.COASTED)
+
+    def _growth(self, age_s: float) -> float:
+        s = self._settings
+        return 1.0 + min(s.max_growth, s.growth_per_s * max(0.0, age_s))
+
+
+def grow(box: Box, factor: float) -> Box:
+    """The box scaled about its center."""
+    x1, y1, x2, y2 = box
+    dx, dy = (x2 - x1) * (factor - 1) / 2, (y2 - y1) * (factor - 1) / 2
+    return (x1 - dx, y1 - dy, x2 + dx, y2 + dy)
+
+
+def _lerp(a: Box, b: Box, share: float) -> Box:
+    x1, y1, x2, y2 = (p + (q - p) * share for p, q in zip(a, b, strict=True))
+    return (x1, y1, x2, y2)
+
+
+def _union(a: Box, b: Box) -> Box:
+    return (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
+
+
+def _resized_like(box: Box, like: Box) -> Box:
+    """`box` moved, but with the size of `like`: sizes extrapolate badly, positions well."""
+    cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    w, h = like[2] - like[0], like[3] - like[1]
+    return (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)

@@ -1,0 +1,213 @@
+"""Paints the veil, and is the only maker of `MaskedFrame`.
+
+A veil is computed from a ring of pixels around the region and from nothing else: everything inside
+*any* veiled region of the frame is set to zero and given no weight before a pixel is read (promise
+5). Faces that may be seen are simply not painted; veils come last, over everything (promise 4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_node.frames import MaskedFrame, RawFrame, ReleaseReason
+from edge_node.privacy.decisions import Plan
+from edge_node.tracking.track import Box
+from vision.detections import Image
+
+RING = 0.18
+"""Width of the ring that the fill is computed from, in region sizes."""
+FEATHER = 0.06
+"""Width of the soft edge, in region sizes. It lies outside the region."""
+FILL_PX = 40
+"""The fill is solved at this size: it is smooth, more pixels would hold nothing more."""
+SOLID_BGR = (66, 58, 54)
+"""Color of the solid style and of a frame that is veiled in full."""
+_SHIFT = 4
+"""Sub-pixel bits of OpenCV's drawing."""
+
+
+class Style(StrEnum):
+    VEIL = "veil"
+    """A smooth fill from the ring around the face."""
+    SOLID = "solid"
+    """One color."""
+
+
+@dataclass(frozen=True, slots=True)
+class VeilSettings:
+    """How regions are painted."""
+
+    style: Style = Style.VEIL
+    growth: float = 1.4
+    """The painted ellipse, in face boxes. 1.3 at least: MTCNN's boxes end above the chin."""
+    captions: bool = True
+    """Write the name below a face that is shown."""
+
+    def __post_init__(self) -> None:
+        if self.growth < 1.3:
+            raise ValueError("a veil grown by less than 1.3 does not cover a face")
+
+
+def mask(frame: RawFrame, plan: Plan, settings: VeilSettings) -> MaskedFrame:
+    """The frame with everyone in `plan.veiled` veiled."""
+    image = frame.image.copy()
+    inside = region_mask(image.shape[:2], plan.veiled, settings.growth)
+    for box in plan.veiled:
+        _paint(image, frame.image, inside, box, settings)
+    if settings.captions:
+        for face in plan.shown:
+            _caption(image, face.name, face.box_xyxy)
+    return MaskedFrame(
+        seq=frame.seq,
+        captured_at=frame.captured_at,
+        pts_s=frame.pts_s,
+        image=image,
+        reason=ReleaseReason.COVERED,
+        shown=plan.shown,
+        veiled_count=len(plan.veiled),
+    )
+
+
+def mask_fully(frame: RawFrame, reason: ReleaseReason) -> MaskedFrame:
+    """A frame that shows nothing of the picture but its size, and says why."""
+    if reason is ReleaseReason.COVERED:
+        raise ValueError("a covered frame is not veiled in full")
+    height, width = frame.image.shape[:2]
+    return MaskedFrame(
+        seq=frame.seq,
+        captured_at=frame.captured_at,
+        pts_s=frame.pts_s,
+        image=blank(width, height, _WORDS[reason]),
+        reason=reason,
+    )
+
+
+_WORDS = {
+    ReleaseReason.LATE: "Veiled: catching up",
+    ReleaseReason.NO_SOURCE: "Camera lost",
+    ReleaseReason.FAULT: "Veiled: a part has failed",
+}
+
+
+def region_mask(shape: tuple[int, int], boxes: tuple[Box, ...], growth: float) -> Image:
+    """(H, W) uint8: 255 in the veiled ellipses, 0 outside. What lies inside is never read."""
+    inside = np.zeros(shape, np.uint8)
+    for box in boxes:
+        cx, cy, a, b = _ellipse(box, growth)
+        scale = 1 << _SHIFT
+        cv2.ellipse(
+            inside,
+            (round(cx * scale), round(cy * scale)),
+            (round(a * scale), round(b * scale)),
+            0, 0, 360, 255, cv2.FILLED, cv2.LINE_8, _SHIFT,
+        )  # fmt: skip
+    return inside
+
+
+def blank(width: int, height: int, words: str) -> Image:
+    """(H, W, 3) uint8 BGR: one color and a line of text."""
+    image = np.empty((height, width, 3), np.uint8)
+    image[:] = SOLID_BGR
+    size = max(10, min(width // 16, height // 10))
+    left, top, text_width, text_height = cv2.getTextSize((0, 0), words, (0, 0), _FACE, size)
+    origin = ((width - text_width) // 2 - left, (height - text_height) // 2 - top)
+    cv2.putText(image, words, origin, (210, 205, 200), _FACE, size, weight=500)
+    return image
+
+
+_FACE = cv2.FontFace("sans")
+
+
+def _ellipse(box: Box, growth: float) -> tuple[float, float, float, float]:
+    """Center and half axes in pixels, kept to what OpenCV can draw."""
+    x1, y1, x2, y2 = (min(max(v, -20_000.0), 20_000.0) for v in box)
+    half = growth / 2
+    return (x1 + x2) / 2, (y1 + y2) / 2, max(1.0, (x2 - x1) * half), max(1.0, (y2 - y1) * half)
+
+
+def _paint(image: Image, source: Image, inside: Image, box: Box, settings: VeilSettings) -> None:
+    """Paint one region into `image`, reading `source` outside of every region only."""
+    cx, cy, a, b = _ellipse(box, settings.growth)
+    ring = max(6.0, RING * (a + b))
+    height, width = inside.shape
+    x1, x2 = max(0, int(cx - a - ring)), min(width, int(cx + a + ring) + 1)
+    y1, y2 = max(0, int(cy - b - ring)), min(height, int(cy + b + ring) + 1)
+    if x1 >= x2 or y1 >= y2:
+        return  # beyond the picture
+    hole = inside[y1:y2, x1:x2]
+    known = cv2.bitwise_not(hole)
+    patch = cv2.copyTo(source[y1:y2, x1:x2], known)  # zeros inside
+    if settings.style is Style.SOLID or not known.any():
+        fill = np.empty_like(patch)
+        fill[:] = SOLID_BGR
+    else:
+        fill = _smooth_fill(patch, known)
+    weight = _soft_edge(hole, max(1.0, FEATHER * (a + b)))
+    target = image[y1:y2, x1:x2]
+    # blendLinear divides by the sum of the weights: exactly the fill where the weight is one.
+    blended = cv2.blendLinear(cv2.copyTo(target, known), fill, 1.0 - weight, weight)
+    np.copyto(target, blended)
+
+
+def _soft_edge(hole: Image, feather_px: float) -> NDArray[np.float32]:
+    """(H, W) float32: exactly 1 inside the regions, falling to 0 over `feather_px` outside."""
+    reach = 2 * int(feather_px) + 1
+    wide = cv2.dilate(hole, np.ones((reach, reach), np.uint8))
+    soft = cv2.blur(wide, (reach, reach)).astype(np.float32) * np.float32(1 / 255)
+    soft[hole > 0] = 1.0
+    return soft
+
+
+def _smooth_fill(patch: Image, known: Image) -> Image:
+    """(h, w, 3) uint8: colors that continue the known pixels smoothly into the unknown ones.
+
+    Pull-push interpolation (Gortler, Grzeszczuk, Szeliski, Cohen, "The Lumigraph", SIGGRAPH 1996,
+    section 3.3.3) on a reduced picture: a stand-in for the harmonic fill at a fixed, small cost.
+    """
+    height, width = known.shape
+    scale = min(1.0, FILL_PX / max(height, width))
+    size = (max(2, round(width * scale)), max(2, round(height * scale)))
+    weight = cv2.resize(known, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    color = cv2.resize(patch.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    filled = _pull_push(color, weight)
+    filled = cv2.GaussianBlur(filled, (0, 0), 1.2)
+    large = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(large, 0, 255).astype(np.uint8)
+
+
+def _pull_push(color: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(h, w, 3) colors, premultiplied by the weights (h, w) in 0..1 -> filled colors (h, w, 3)."""
+    height, width = weight.shape
+    known = color / np.maximum(weight, 1e-6)[..., None]
+    if max(height, width) <= 2:
+        total = float(weight.sum())
+        mean = color.sum(axis=(0, 1)) / max(total, 1e-6)
+        blend = np.minimum(1.0, weight)[..., None]
+        return np.asarray(known * blend + mean * (1 - blend), np.float32)
+    half = (max(1, (width + 1) // 2), max(1, (height + 1) // 2))
+    coarse = _pull_push(
+        cv2.resize(color, half, interpolation=cv2.INTER_AREA).reshape(half[1], half[0], 3),
+        cv2.resize(weight, half, interpolation=cv2.INTER_AREA).reshape(half[1], half[0]),
+    )
+    push = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    blend = np.clip(weight * 1.5 - 0.5, 0.0, 1.0)[..., None]  # a cell hardly known is not trusted
+    return np.asarray(known * blend + push * (1 - blend), np.float32)
+
+
+def _caption(image: Image, name: str, box: Box) -> None:
+    """Write a name on a plate below a shown face."""
+    size = int(min(28, max(12, (box[2] - box[0]) * 0.16)))
+    left, top, width, height = cv2.getTextSize((0, 0), name, (0, 0), _FACE, size)
+    pad = size // 3
+    x = int((box[0] + box[2]) / 2 - width / 2)
+    y = int(box[3]) + size // 2
+    x = min(max(pad, x), max(pad, image.shape[1] - width - pad))
+    y = min(max(0, y), max(0, image.shape[0] - height - 2 * pad))
+    plate = image[y : y + height + 2 * pad, max(0, x - pad) : x + width + pad]
+    np.copyto(plate, (plate * 0.35).astype(np.uint8))
+    cv2.putText(image, name, (x - left, y + pad - top), (245, 245, 245), _FACE, size, weight=500)

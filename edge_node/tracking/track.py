@@ -1,0 +1,65 @@
+"""What the tracker says about one face at one analysis: an immutable view, made for other parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Box = tuple[float, float, float, float]
+"""left, top, right, bottom in pixels."""
+
+
+class TrackState(StrEnum):
+    TENTATIVE = "tentative"
+    """Seen, but not yet often enough to be asked about. Veiled."""
+    CONFIRMED = "confirmed"
+    LOST = "lost"
+    """Not seen in the latest analysis: coasting along its motion. Veiled."""
+
+
+class Evidence(StrEnum):
+    """Where the box of an observation comes from, best first."""
+
+    DETECTED = "detected"
+    """A full scan found it."""
+    REFINED = "refined"
+    """The refining networks confirmed the predicted box."""
+    COASTED = "coasted"
+    """Nothing confirmed it: predicted only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One face at one analysis."""
+
+    path: int
+    """The moving thing, from its first sight to its removal. What the timeline interpolates."""
+    track: int
+    """Who leases are for. A suspected identity switch ends the track and starts a new one on the
+    same path; neither id is ever reused."""
+    state: TrackState
+    evidence: Evidence
+    box_xyxy: Box
+    score: float
+    unseen_s: float
+    """Seconds since the box was last confirmed; 0 where it is fresh."""
+    trusted: bool
+    """Nothing about this observation is in doubt: it may be shown if a lease allows it."""
+    landmarks: NDArray[np.float32] | None = None
+    """(5, 2) pixels where the box is fresh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Everything one analysis of one frame found."""
+
+    seq: int
+    """Of the analyzed frame."""
+    at: float
+    """Its captured_at."""
+    observations: tuple[Observation, ...]
+    cut: bool = False
+    """The shot changed since the analysis before: nothing is carried over from it."""

@@ -1,0 +1,228 @@
+"""The tracker: detections of one frame after another in, observations with identity out.
+
+Pure and single-threaded; owned by `edge_node.analysis`. A *path* is one moving face. The *track* of
+a path is what the hub is asked about; it changes whenever the tracker doubts that the path still
+follows the same person (a jump, two faces that crossed), so a lease never outlives a doubt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_node.tracking.association import associate
+from edge_node.tracking.motion import Motion, to_center
+from edge_node.tracking.track import Evidence, Observation, TrackState
+from vision.detections import Detections
+from vision.geometry import iou_matrix
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerSettings:
+    """Times in seconds, scores in 0..1, ratios in face sizes."""
+
+    min_score: float = 0.6
+    """Detections below are nothing."""
+    trust_score: float = 0.9
+    """Below, a face is veiled but neither asked about nor shown."""
+    confirm_hits: int = 2
+    """Analyses that must see a face before the hub is asked about it."""
+    coast_s: float = 1.0
+    """A lost face is veiled on along its motion for this long..."""
+    coast_tentative_s: float = 0.4
+    """... and for this long where it had been seen only once or twice."""
+    crossing_iou: float = 0.15
+    """Two faces that overlap more than this may have swapped when they part."""
+    jump: float = 0.6
+    """A fresh box further from its prediction than this many face sizes is a suspected switch."""
+    reprove_after_s: float = 0.4
+    """Whoever was not seen for longer than this may be somebody else now."""
+
+
+@dataclass(slots=True)
+class _Path:
+    path: int
+    track: int
+    motion: Motion
+    seen_at: float
+    score: float
+    evidence: Evidence
+    landmarks: NDArray[np.float32] | None
+    hits: int = 1
+    crossed_with: set[int] = field(default_factory=set)
+
+
+class Tracker:
+    """Follows faces. Call `predict`, let the detector look there, then `step`."""
+
+    def __init__(self, settings: TrackerSettings | None = None) -> None:
+        self._settings = settings or TrackerSettings()
+        self._paths: list[_Path] = []
+        self._next_path = 1
+        self._next_track = 1
+
+    def predict(self, now: float) -> NDArray[np.float32]:
+        """(T, 4) pixels: where the live paths are expected at `now`, in the order `step` expects."""
+        boxes = [p.motion.predict(now).box_xyxy for p in self._paths]
+        return np.array(boxes, np.float32).reshape(-1, 4)
+
+    def reset(self) -> None:
+        """Forget all paths (the shot changed). Ids go on."""
+        self._paths.clear()
+
+    def step(
+        self, now: float, refined: Detections, scanned: Detections | None
+    ) -> tuple[Observation, ...]:
+        """Advance to the frame captured at `now`.
+
+        refined: one row for each box of `predict(now)`; score 0 where nothing was confirmed.
+        scanned: the faces of a full scan, or None where none was made.
+        """
+        if len(refined) != len(self._paths):
+            raise ValueError(f"{len(self._paths)} paths but {len(refined)} refined boxes")
+        for path in self._paths:
+            path.motion = path.motion.predict(now)
+        fresh: dict[int, tuple[Evidence, int]] = {}
+        new: list[int] = []
+        if scanned is not None:
+            fresh, new = self._match_scan(scanned)
+        self._match_refined(refined, fresh, scanned)
+        for row, path in enumerate(self._paths):
+            if row in fresh:
+                evidence, index = fresh[row]
+                source = scanned if evidence is Evidence.DETECTED else refined
+                assert source is not None
+                self._observe(path, source, index, evidence, now)
+            else:
+                self._miss(path)
+        if scanned is not None:
+            for index in new:
+                self._start(scanned, index, now)
+        self._paths = [p for p in self._paths if now - p.seen_at <= self._patience(p)]
+        self._note_crossings()
+        return tuple(self._view(p, now) for p in self._paths)
+
+    # --- matching ---------------------------------------------------------------------------
+
+    def _match_scan(
+        self, scanned: Detections
+    ) -> tuple[dict[int, tuple[Evidence, int]], list[int]]:
+        usable = [
+            int(i) for i in np.flatnonzero(scanned.scores >= self._settings.min_score)
+        ]
+        boxes = scanned.boxes_xyxy[usable].astype(np.float64)
+        predicted = np.array([p.motion.box_xyxy for p in self._paths]).reshape(-1, 4)
+        pairs = associate(predicted, boxes)
+        fresh = {row: (Evidence.DETECTED, usable[column]) for row, column in pairs}
+        taken = {column for _, column in pairs}
+        return fresh, [index for column, index in enumerate(usable) if column not in taken]
+
+    def _match_refined(
+        self,
+        refined: Detections,
+        fresh: dict[int, tuple[Evidence, int]],
+        scanned: Detections | None,
+    ) -> None:
+        """Give each path that the scan left open its refined box, unless another path has it."""
+        taken = [scanned.boxes_xyxy[i] for _, i in fresh.values()] if scanned is not None else []
+        open_rows = [
+            row
+            for row in np.argsort(-refined.scores)
+            if row not in fresh and refined.scores[row] >= self._settings.min_score
+        ]
+        for row in open_rows:
+            box = refined.boxes_xyxy[row]
+            if taken and iou_matrix(box[None], np.array(taken)).max() > 0.5:
+                continue  # two paths on one face: the other one keeps it
+            fresh[int(row)] = (Evidence.REFINED, int(row))
+            taken.append(box)
+
+    # --- life of a path ---------------------------------------------------------------------
+
+    def _start(self, scanned: Detections, index: int, now: float) -> None:
+        self._paths.append(
+            _Path(
+                path=self._next_path,
+                track=self._new_track(),
+                motion=Motion.start(scanned.boxes_xyxy[index].astype(np.float64), now),
+                seen_at=now,
+                score=float(scanned.scores[index]),
+                evidence=Evidence.DETECTED,
+                landmarks=scanned.landmarks[index],
+            )
+        )
+        self._next_path += 1
+
+    def _observe(
+        self, path: _Path, source: Detections, index: int, evidence: Evidence, now: float
+    ) -> None:
+        box = source.boxes_xyxy[index].astype(np.float64)
+        measured, expected = to_center(box), path.motion.position
+        size = max(float(expected[2:].mean()), 1.0)
+        has_jumped = float(np.hypot(*(measured - expected)[:2])) > self._settings.jump * size
+        if has_jumped or now - path.seen_at > self._settings.reprove_after_s:
+            path.track = self._new_track()
+            path.motion = Motion.start(box, now)
+        else:
+            path.motion = path.motion.update(box)
+        path.seen_at = now
+        path.score = float(source.scores[index])
+        path.evidence = evidence
+        path.landmarks = source.landmarks[index]
+        path.hits += 1
+
+    def _miss(self, path: _Path) -> None:
+        path.evidence = Evidence.COASTED
+        path.landmarks = None
+        path.motion = path.motion.damped(0.85)
+
+    def _patience(self, path: _Path) -> float:
+        s = self._settings
+        return s.coast_s if path.hits > s.confirm_hits else s.coast_tentative_s
+
+    def _note_crossings(self) -> None:
+        """Two faces that overlapped get new tracks when they part: they may have swapped."""
+        boxes = np.array([p.motion.box_xyxy for p in self._paths]).reshape(-1, 4)
+        overlaps = iou_matrix(boxes, boxes) > self._settings.crossing_iou
+        for row, path in enumerate(self._paths):
+            touching = {
+                other.path
+                for column, other in enumerate(self._paths)
+                if column != row and overlaps[row, column]
+            }
+            if path.crossed_with - touching:
+                path.track = self._new_track()
+            path.crossed_with = touching
+
+    def _new_track(self) -> int:
+        track = self._next_track
+        self._next_track += 1
+        return track
+
+    def _view(self, path: _Path, now: float) -> Observation:
+        s = self._settings
+        is_fresh = path.evidence is not Evidence.COASTED
+        if not is_fresh:
+            state = TrackState.LOST
+        elif path.hits >= s.confirm_hits:
+            state = TrackState.CONFIRMED
+        else:
+            state = TrackState.TENTATIVE
+        x1, y1, x2, y2 = (float(v) for v in path.motion.box_xyxy)
+        return Observation(
+            path=path.path,
+            track=path.track,
+            state=state,
+            evidence=path.evidence,
+            box_xyxy=(x1, y1, x2, y2),
+            score=path.score if is_fresh else 0.0,
+            unseen_s=now - path.seen_at,
+            trusted=(
+                state is TrackState.CONFIRMED
+                and path.score >= s.trust_score
+                and not path.crossed_with
+            ),
+            landmarks=path.landmarks,
+        )

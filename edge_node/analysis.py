@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 
 from edge_node.errors import NodeError
 from edge_node.frames import RawFrame
+from edge_node.tracking.sampling import Look
 from edge_node.tracking.track import Analysis, Observation
 from edge_node.tracking.tracker import Tracker
-from vision.crops import FaceCrop, cut_crop, encode_crop
+from vision.crops import cut_crop
 from vision.detections import Detections, Detector, Image
 from vision.quality import quality_of
 
 
-class AnalysisFault(NodeError):
+class AnalysisError(NodeError):
     """The detector returned what cannot be a detection. The frame must leave veiled."""
 
 
@@ -39,17 +40,6 @@ class AnalysisSettings:
     """Smaller faces are veiled but not asked about."""
     min_ask_quality: float = 0.25
     """Worse crops teach the hub nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A crop ready to be asked about."""
-
-    track: int
-    jpeg: bytes
-    landmarks: NDArray[np.float32]
-    """(5, 2) crop pixels."""
-    quality: float
 
 
 class Analyzer:
@@ -79,26 +69,21 @@ class Analyzer:
         observations = self._tracker.step(now, refined, scanned)
         return Analysis(frame.seq, now, observations, is_cut)
 
-    def sample(
-        self, image: Image, observations: Iterable[Observation], wanted: Iterable[int]
-    ) -> list[Sample]:
-        """Crops of the wanted tracks, where this frame shows them well enough."""
-        by_track = {o.track: o for o in observations if o.trusted and o.landmarks is not None}
-        samples = []
-        for track in wanted:
-            observation = by_track.get(track)
-            if observation is None or observation.landmarks is None:
-                continue
+    def looks(self, image: Image, observations: Iterable[Observation], tracks: Iterable[int]) -> list[Look]:
+        """Crops of the given tracks, where this frame shows them well enough to ask about."""
+        by_track = {o.track: o for o in observations if o.trusted}
+        looks = []
+        for observation in (by_track[t] for t in tracks if t in by_track):
             x1, y1, x2, y2 = observation.box_xyxy
             face_px = min(x2 - x1, y2 - y1)
-            if face_px < self._settings.min_ask_px:
+            if observation.landmarks is None or face_px < self._settings.min_ask_px:
                 continue
             box = np.array(observation.box_xyxy, np.float32)
-            crop: FaceCrop = cut_crop(image, box, observation.landmarks)
+            crop = cut_crop(image, box, observation.landmarks)
             quality = quality_of(crop, face_px).overall
             if quality >= self._settings.min_ask_quality:
-                samples.append(Sample(track, encode_crop(crop), crop.landmarks, quality))
-        return samples
+                looks.append(Look(observation.track, crop, quality))
+        return looks
 
     def _is_cut(self, image: Image) -> bool:
         small = cv2.resize(image, (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
@@ -111,5 +96,5 @@ class Analyzer:
 def _checked(detections: Detections) -> Detections:
     for values in (detections.boxes_xyxy, detections.scores, detections.landmarks):
         if not np.isfinite(values).all():
-            raise AnalysisFault("the detector returned numbers that are not finite")
+            raise AnalysisError("the detector returned numbers that are not finite")
     return detections

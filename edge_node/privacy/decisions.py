@@ -33,6 +33,8 @@ class Leases:
     """A snapshot of all leases."""
 
     by_track: Mapping[int, Lease] = field(default_factory=dict)
+    session: int | None = None
+    """Counts sessions with the hub; None while there is none."""
 
     def live(self, track: int, now: float) -> Lease | None:
         """The unexpired lease of a track."""
@@ -52,17 +54,31 @@ class DecisionBook:
         self._max_lease_s = max_lease_s
         self._pending: dict[int, tuple[int, float]] = {}
         self._leases: dict[int, Lease] = {}
+        self._sessions = 0
+        self._session: int | None = None
         self.leases = Leases()
         """The current snapshot; replaced, never changed."""
 
-    def start_session(self) -> None:
-        """The link was opened or lost: nothing said before holds."""
+    def opened(self) -> None:
+        """A session with the hub stands: nothing said before it holds."""
+        self._sessions += 1
+        self._session = self._sessions
+        self._veil_everyone()
+
+    def lost(self) -> None:
+        """The session is over: nothing said in it holds."""
+        self._session = None
+        self._veil_everyone()
+
+    def _veil_everyone(self) -> None:
         self._pending.clear()
         self._leases.clear()
         self._publish()
 
     def asked(self, seq: int, track: int, now: float) -> None:
         """Question `seq` about `track` left at `now`."""
+        if self._session is None:
+            return
         if len(self._pending) >= MAX_PENDING:
             del self._pending[next(iter(self._pending))]
         self._pending[seq] = (track, now)
@@ -87,7 +103,7 @@ class DecisionBook:
     def revoked(self, revoke: Revoke) -> None:
         """Veil at once whom the hub names; everyone where it names nobody."""
         if not revoke.tracks and not revoke.identities:
-            self.start_session()
+            self._veil_everyone()
             return
         tracks, identities = set(revoke.tracks), set(revoke.identities)
         self._leases = {
@@ -104,7 +120,7 @@ class DecisionBook:
         self._publish()
 
     def _publish(self) -> None:
-        self.leases = Leases(dict(self._leases))
+        self.leases = Leases(dict(self._leases), self._session)
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,18 @@ def mask_fully(frame: RawFrame, reason: ReleaseReason) -> MaskedFrame:
     )
 
 
+def notice(like: MaskedFrame | None, at: float, reason: ReleaseReason) -> MaskedFrame:
+    """A frame without a captured one behind it: says why there is no picture, in its usual size."""
+    height, width = like.image.shape[:2] if like is not None else (360, 640)
+    return MaskedFrame(
+        seq=like.seq if like is not None else 0,
+        captured_at=at,
+        pts_s=like.pts_s if like is not None else 0.0,
+        image=blank(width, height, _WORDS[reason]),
+        reason=reason,
+    )
+
+
 _WORDS = {
     ReleaseReason.LATE: "Veiled: catching up",
     ReleaseReason.NO_SOURCE: "Camera lost",

@@ -35,14 +35,10 @@ def associate(
     gap = np.linalg.norm(centers_p[:, None] - centers_o[None], axis=2)
     distance = gap / np.minimum(size_p[:, None], size_o[None])
     ratio = size_p[:, None] / size_o[None]
-    impossible = (
-        (distance > MAX_DISTANCE) | (ratio > MAX_SCALE_RATIO) | (ratio < 1 / MAX_SCALE_RATIO)
-    )
+    impossible = (distance > MAX_DISTANCE) | (ratio > MAX_SCALE_RATIO) | (ratio < 1 / MAX_SCALE_RATIO)
     cost = np.where(impossible, _FORBIDDEN, cost + distance)
     rows, columns = linear_sum_assignment(cost)
-    return [
-        (int(r), int(c)) for r, c in zip(rows, columns, strict=True) if cost[r, c] < _FORBIDDEN
-    ]
+    return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if cost[r, c] < _FORBIDDEN]
 
 
 def _sizes(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:

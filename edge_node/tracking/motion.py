@@ -59,9 +59,7 @@ class Motion:
         center = to_center(np.asarray(box_xyxy, np.float64))
         size = _size(center)
         zero = np.zeros(4)
-        return Motion(
-            at, center, zero, (MEASUREMENT * size) ** 2, zero, (FIRST_VELOCITY * size) ** 2
-        )
+        return Motion(at, center, zero, (MEASUREMENT * size) ** 2, zero, (FIRST_VELOCITY * size) ** 2)
 
     def predict(self, at: float) -> Motion:
         """The state carried to the time `at` (not before `self.at`).
@@ -102,9 +100,7 @@ class Motion:
 
     def damped(self, factor: float) -> Motion:
         """The same state with its velocity scaled: a face no longer seen rarely keeps its speed."""
-        return Motion(
-            self.at, self.position, self.velocity * factor, self.p_pp, self.p_pv, self.p_vv
-        )
+        return Motion(self.at, self.position, self.velocity * factor, self.p_pp, self.p_pv, self.p_vv)
 
     @property
     def box_xyxy(self) -> Vector:

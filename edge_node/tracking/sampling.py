@@ -1,8 +1,8 @@
 """Which face to ask the hub about, and when: only when something can be learned.
 
-Pure; owned by the event loop. A new track is asked about at once and, while it is being proven, a few
-times in short order; a face that is shown is proven again well before its lease ends; a stranger is
-asked about less and less often. Crops travel only for what `due` names.
+Pure; owned by the analysis thread. A new track is asked about at once and, while it is being proven,
+a few times in short order; a face that is shown is proven again well before its lease ends; a stranger
+is asked about less and less often. When a question is due, the best crop of a short window is sent.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edge_node.privacy.decisions import Leases
+from vision.crops import FaceCrop
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,19 @@ class SamplingSettings:
     """A shown face is proven again when its lease has less than this left..."""
     renew_spacing_s: float = 0.5
     """... and again this much later if no answer came."""
+    collect_s: float = 0.2
+    """Once a question is due, crops are compared for this long and the best is sent..."""
+    good_quality: float = 0.7
+    """... or the first that is at least this good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A crop that could be asked about."""
+
+    track: int
+    crop: FaceCrop
+    quality: float
 
 
 @dataclass(slots=True)
@@ -37,28 +51,52 @@ class _Asked:
     last_at: float
 
 
+@dataclass(slots=True)
+class _Collecting:
+    since: float
+    best: Look
+
+
 class Sampler:
     """Remembers what was asked; forgets tracks that are gone."""
 
     def __init__(self, settings: SamplingSettings | None = None) -> None:
         self._settings = settings or SamplingSettings()
         self._asked: dict[int, _Asked] = {}
+        self._collecting: dict[int, _Collecting] = {}
+        self._session: int | None = None
 
     def due(self, tracks: Iterable[int], leases: Leases, now: float) -> list[int]:
-        """The tracks, of those in view, to ask about now; those never asked about come first."""
+        """The tracks, of those in view, to ask about now; those never asked about come first.
+
+        Nothing is due while there is no session; a new session knows nothing of earlier questions.
+        """
+        if leases.session != self._session:
+            self._session = leases.session
+            self._asked.clear()
+            self._collecting.clear()
         in_view = list(tracks)
         self._asked = {t: a for t, a in self._asked.items() if t in in_view}
+        self._collecting = {t: c for t, c in self._collecting.items() if t in in_view}
+        if self._session is None:
+            return []
         wanted = [t for t in in_view if now >= self._next_at(t, leases, now)]
         return sorted(wanted, key=lambda t: self._asked[t].last_at if t in self._asked else -1.0)
 
-    def asked(self, track: int, now: float) -> None:
-        """A question about `track` left."""
-        before = self._asked.get(track)
-        self._asked[track] = _Asked(before.looks + 1 if before else 1, now)
-
-    def restart(self) -> None:
-        """The session is new: the hub knows nothing of what was asked before."""
-        self._asked.clear()
+    def choose(self, looks: Iterable[Look], now: float) -> list[Look]:
+        """Of the crops offered for due tracks, the questions to send now. Counts them as asked."""
+        questions = []
+        for look in looks:
+            collecting = self._collecting.setdefault(look.track, _Collecting(now, look))
+            if look.quality > collecting.best.quality:
+                collecting.best = look
+            is_time = now - collecting.since >= self._settings.collect_s
+            if is_time or collecting.best.quality >= self._settings.good_quality:
+                questions.append(collecting.best)
+                del self._collecting[look.track]
+                before = self._asked.get(look.track)
+                self._asked[look.track] = _Asked(before.looks + 1 if before else 1, now)
+        return questions
 
     def _next_at(self, track: int, leases: Leases, now: float) -> float:
         s = self._settings

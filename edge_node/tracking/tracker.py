@@ -72,9 +72,7 @@ class Tracker:
         """Forget all paths (the shot changed). Ids go on."""
         self._paths.clear()
 
-    def step(
-        self, now: float, refined: Detections, scanned: Detections | None
-    ) -> tuple[Observation, ...]:
+    def step(self, now: float, refined: Detections, scanned: Detections | None) -> tuple[Observation, ...]:
         """Advance to the frame captured at `now`.
 
         refined: one row for each box of `predict(now)`; score 0 where nothing was confirmed.
@@ -106,12 +104,8 @@ class Tracker:
 
     # --- matching ---------------------------------------------------------------------------
 
-    def _match_scan(
-        self, scanned: Detections
-    ) -> tuple[dict[int, tuple[Evidence, int]], list[int]]:
-        usable = [
-            int(i) for i in np.flatnonzero(scanned.scores >= self._settings.min_score)
-        ]
+    def _match_scan(self, scanned: Detections) -> tuple[dict[int, tuple[Evidence, int]], list[int]]:
+        usable = [int(i) for i in np.flatnonzero(scanned.scores >= self._settings.min_score)]
         boxes = scanned.boxes_xyxy[usable].astype(np.float64)
         predicted = np.array([p.motion.box_xyxy for p in self._paths]).reshape(-1, 4)
         pairs = associate(predicted, boxes)
@@ -155,9 +149,7 @@ class Tracker:
         )
         self._next_path += 1
 
-    def _observe(
-        self, path: _Path, source: Detections, index: int, evidence: Evidence, now: float
-    ) -> None:
+    def _observe(self, path: _Path, source: Detections, index: int, evidence: Evidence, now: float) -> None:
         box = source.boxes_xyxy[index].astype(np.float64)
         measured, expected = to_center(box), path.motion.position
         size = max(float(expected[2:].mean()), 1.0)
@@ -219,10 +211,6 @@ class Tracker:
             box_xyxy=(x1, y1, x2, y2),
             score=path.score if is_fresh else 0.0,
             unseen_s=now - path.seen_at,
-            trusted=(
-                state is TrackState.CONFIRMED
-                and path.score >= s.trust_score
-                and not path.crossed_with
-            ),
+            trusted=(state is TrackState.CONFIRMED and path.score >= s.trust_score and not path.crossed_with),
             landmarks=path.landmarks,
         )

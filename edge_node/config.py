@@ -1,0 +1,77 @@
+"""Every setting of a node. `deploy/node.toml` documents each one; a test compares the two.
+
+Read once at start by `protocol.settings.load_settings`, which refuses unknown keys and bad values.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Milliseconds = Annotated[float, Meta(ge=0.0, le=10_000.0)]
+Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Meta(ge=0.0, le=60.0)]
+
+
+class SourceSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    spec: str = "demo"
+    once: bool = False
+
+
+class DetectSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    min_face_px: Annotated[int, Meta(ge=12, le=400)] = 32
+    min_score: Unit = 0.6
+    trust_score: Unit = 0.9
+    scan_every_ms: Milliseconds = 120.0
+    runtime: Literal["auto", "openvino", "onnxruntime"] = "auto"
+    threads: Annotated[int, Meta(ge=0, le=64)] = 0
+
+
+class TrackSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    coast_ms: Milliseconds = 1000.0
+    backfill_ms: Milliseconds = 600.0
+
+
+class ReleaseSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    max_delay_ms: Annotated[float, Meta(ge=50.0, le=5_000.0)] = 500.0
+    lookback_ms: Milliseconds = 0.0
+
+
+class VeilSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    style: Literal["veil", "solid"] = "veil"
+    growth: Annotated[float, Meta(ge=1.3, le=3.0)] = 1.4
+    captions: bool = True
+
+
+class HubSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    address: str = "tcp://127.0.0.1:5570"
+    key: str = "var/node/node.key"
+    hub_key: str = "var/node/hub.pub"
+    enabled: bool = True
+
+
+class WebSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    tls_cert: str = ""
+    tls_key: str = ""
+
+
+class RecordSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    path: str = ""
+
+
+class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file: one table per part, in the order of the data."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")] = "door"
+    source: SourceSettings = SourceSettings()
+    detect: DetectSettings = DetectSettings()
+    track: TrackSettings = TrackSettings()
+    release: ReleaseSettings = ReleaseSettings()
+    veil: VeilSettings = VeilSettings()
+    hub: HubSettings = HubSettings()
+    web: WebSettings = WebSettings()
+    record: RecordSettings = RecordSettings()

@@ -1,0 +1,72 @@
+"""Frames wait, leave in order, once, each with a reason."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_node.frames import ReleaseReason
+from edge_node.privacy.release import ReleaseBuffer, ReleaseSettings
+from tests.fakes import raw_frame
+
+NEVER = float("-inf")
+
+
+def test_a_frame_waits_for_an_analysis_at_or_after_its_capture() -> None:
+    buffer = ReleaseBuffer()
+    buffer.push(raw_frame(0, 1.0))
+    buffer.push(raw_frame(1, 1.04))
+    assert buffer.poll(1.05, covered_until=0.99) == []
+    (release,) = buffer.poll(1.06, covered_until=1.0)
+    assert (release.frame.seq, release.reason) == (0, ReleaseReason.COVERED)
+    assert len(buffer) == 1
+
+
+def test_a_frame_that_is_not_covered_in_time_is_late() -> None:
+    buffer = ReleaseBuffer(ReleaseSettings(max_delay_s=0.3))
+    buffer.push(raw_frame(0, 1.0))
+    assert buffer.next_deadline() == 1.3
+    assert buffer.poll(1.29, NEVER) == []
+    (release,) = buffer.poll(1.3, NEVER)
+    assert release.reason is ReleaseReason.LATE
+
+
+def test_a_full_buffer_lets_its_oldest_frame_go_veiled() -> None:
+    buffer = ReleaseBuffer(ReleaseSettings(capacity=2))
+    for seq in range(3):
+        buffer.push(raw_frame(seq, 1.0 + seq))
+    (release,) = buffer.poll(1.0, NEVER)
+    assert (release.frame.seq, release.reason) == (0, ReleaseReason.LATE)
+
+
+def test_look_back_waits_longer_but_never_costs_the_picture() -> None:
+    buffer = ReleaseBuffer(ReleaseSettings(max_delay_s=0.3, lookback_s=0.1))
+    buffer.push(raw_frame(0, 1.0))
+    assert buffer.poll(1.05, covered_until=1.05) == []
+    (release,) = buffer.poll(1.3, covered_until=1.05)
+    assert release.reason is ReleaseReason.COVERED
+
+
+def test_the_last_frames_do_not_wait_for_a_look_back() -> None:
+    buffer = ReleaseBuffer(ReleaseSettings(lookback_s=0.1))
+    buffer.push(raw_frame(0, 1.0))
+    assert len(buffer.poll(1.05, covered_until=1.0, is_last=True)) == 1
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 0.2), st.floats(-0.5, 0.2)), max_size=60))
+def test_every_frame_leaves_once_in_order_and_covered_only_if_covered(
+    steps: list[tuple[float, float]],
+) -> None:
+    buffer = ReleaseBuffer(ReleaseSettings(max_delay_s=0.3, capacity=5))
+    now, covered, left = 1.0, NEVER, []
+    for seq, (dt, analyzed) in enumerate(steps):
+        now += dt
+        buffer.push(raw_frame(seq, now))
+        covered = max(covered, now + min(analyzed, 0.0))
+        for release in buffer.poll(now, covered):
+            left.append(release.frame.seq)
+            is_covered = release.frame.captured_at <= covered
+            assert release.reason is ReleaseReason.LATE or is_covered
+        assert len(buffer) <= 5
+    left += [r.frame.seq for r in buffer.poll(now + 1.0, covered)]
+    assert left == list(range(len(steps)))

@@ -1,0 +1,122 @@
+"""Regions between, before and after observations."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_node.privacy.timeline import Timeline, TimelineSettings
+from edge_node.tracking.track import Evidence
+from tests.fakes import analysis, observation
+
+BOX = (100.0, 100.0, 140.0, 150.0)
+MOVED = (120.0, 100.0, 160.0, 150.0)
+
+
+def covers(outer: tuple[float, ...], inner: tuple[float, ...]) -> bool:
+    return (
+        outer[0] <= inner[0] and outer[1] <= inner[1]
+        and outer[2] >= inner[2] and outer[3] >= inner[3]
+    )  # fmt: skip
+
+
+def test_a_region_is_interpolated_between_two_observations() -> None:
+    timeline = Timeline()
+    timeline.add(analysis(1.0, observation(1, BOX)))
+    timeline.add(analysis(1.1, observation(1, MOVED)))
+    (region,) = timeline.regions_at(1.05)
+    assert region.box_xyxy == pytest.approx((110, 100, 150, 150))
+    assert region.trusted
+
+
+def test_an_instant_that_no_analysis_covers_is_refused() -> None:
+    timeline = Timeline()
+    timeline.add(analysis(1.0, observation(1, BOX)))
+    with pytest.raises(ValueError, match="no analysis covers"):
+        timeline.regions_at(1.001)
+
+
+def test_a_face_first_seen_now_is_veiled_in_the_frames_before() -> None:
+    timeline = Timeline()
+    timeline.add(analysis(1.0))
+    timeline.add(analysis(1.1, observation(1, BOX)))
+    (region,) = timeline.regions_at(1.05)
+    assert covers(region.box_xyxy, BOX)
+    assert region.box_xyxy[0] < BOX[0], "the region grows with the age of its evidence"
+    assert not region.trusted
+
+
+def test_a_face_carried_back_follows_its_own_motion() -> None:
+    timeline = Timeline()
+    timeline.add(analysis(1.0))
+    timeline.add(analysis(1.1, observation(1, BOX)))
+    timeline.add(analysis(1.2, observation(1, MOVED)))
+    (region,) = timeline.regions_at(1.0)
+    assert covers(region.box_xyxy, (80.0, 100.0, 120.0, 150.0))
+
+
+def test_a_face_is_carried_back_no_further_than_it_says() -> None:
+    timeline = Timeline(TimelineSettings(backfill_s=0.05))
+    timeline.add(analysis(1.0))
+    timeline.add(analysis(1.1, observation(1, BOX)))
+    assert timeline.regions_at(1.04) == ()
+    assert len(timeline.regions_at(1.06)) == 1
+
+
+def test_an_ended_path_is_held_until_the_analysis_without_it() -> None:
+    timeline = Timeline()
+    timeline.add(analysis(1.0, observation(1, BOX)))
+    timeline.add(analysis(1.1))
+    timeline.add(analysis(1.2))
+    (region,) = timeline.regions_at(1.08)
+    assert covers(region.box_xyxy, BOX)
+    assert not region.trusted
+    assert timeline.regions_at(1.15) == ()
+
+
+def test_across_a_cut_both_shots_are_veiled() -> None:
+    timeline = Timeline()
+    far = (10.0, 10.0, 40.0, 50.0)
+    timeline.add(analysis(1.0, observation(1, BOX)))
+    timeline.add(analysis(1.1, observation(2, far), cut=True))
+    regions = timeline.regions_at(1.05)
+    assert any(covers(r.box_xyxy, BOX) for r in regions)
+    assert any(covers(r.box_xyxy, far) for r in regions)
+    assert not any(r.trusted for r in regions)
+
+
+def test_a_track_that_changes_on_its_path_is_not_trusted_between() -> None:
+    timeline = Timeline()
+    timeline.add(analysis(1.0, observation(1, BOX, track=5)))
+    timeline.add(analysis(1.1, observation(1, BOX, track=6)))
+    (region,) = timeline.regions_at(1.05)
+    assert not region.trusted
+    assert timeline.regions_at(1.1)[0].track == 6
+
+
+def test_a_coasted_observation_grows_and_is_not_trusted() -> None:
+    timeline = Timeline()
+    timeline.add(analysis(1.0, observation(1, BOX)))
+    coasted = observation(1, BOX, evidence=Evidence.COASTED, unseen_s=0.2)
+    timeline.add(analysis(1.2, coasted))
+    (early,), (late,) = timeline.regions_at(1.05), timeline.regions_at(1.2)
+    assert not early.trusted
+    assert early.evidence is Evidence.COASTED
+    assert late.box_xyxy[2] > early.box_xyxy[2] > BOX[2]
+
+
+def test_forgetting_keeps_what_waiting_frames_need() -> None:
+    timeline = Timeline()
+    for i in range(100):
+        at = 1.0 + i / 10
+        timeline.add(analysis(at, observation(1, BOX)))
+        before = timeline.regions_at(at - 0.05) if i else ()
+        timeline.forget_before(at - 0.06)
+        assert (timeline.regions_at(at - 0.05) if i else ()) == before
+    assert len(timeline) < 5
+
+
+def test_an_older_analysis_changes_nothing() -> None:
+    timeline = Timeline()
+    timeline.add(analysis(1.0, observation(1, BOX)))
+    timeline.add(analysis(0.9))
+    assert len(timeline.regions_at(1.0)) == 1

@@ -1,0 +1,84 @@
+"""The hub is asked only when something can be learned."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from edge_node.privacy.decisions import Lease, Leases
+from edge_node.tracking.sampling import Look, Sampler
+from vision.crops import FaceCrop
+
+CROP = FaceCrop(np.zeros((224, 224, 3), np.uint8), np.zeros((5, 2), np.float32))
+CONNECTED = Leases(session=1)
+LEASED = Leases({1: Lease(1, 3.0, "id", "Ada")}, session=1)
+
+
+def ask_for(sampler: Sampler, seconds: float, start: float = 0.0) -> list[float]:
+    """Times at which track 1 was asked about, polled at 25 Hz with good crops."""
+    times = []
+    for i in range(int(seconds * 25)):
+        now = start + i / 25
+        due = sampler.due([1], CONNECTED, now)
+        times += [now for _ in sampler.choose([Look(t, CROP, 0.9) for t in due], now)]
+    return times
+
+
+def ask(sampler: Sampler, track: int, now: float) -> None:
+    sampler.due([track], CONNECTED, now)
+    assert sampler.choose([Look(track, CROP, 0.9)], now)
+
+
+def test_a_new_track_is_asked_about_at_once_and_a_few_times_in_short_order() -> None:
+    times = ask_for(Sampler(), 1.0)
+    assert times[0] == 0.0
+    assert len(times) == 4
+
+
+def test_a_stranger_is_asked_about_less_and_less() -> None:
+    times = ask_for(Sampler(), 40.0)
+    gaps = [round(b - a, 3) for a, b in pairwise(times)]
+    assert gaps == sorted(gaps)
+    assert gaps[-1] >= 4.0
+
+
+def test_a_shown_face_is_proven_again_before_its_lease_ends() -> None:
+    sampler = Sampler()
+    ask(sampler, 1, 0.0)
+    assert sampler.due([1], LEASED, 1.0) == []
+    assert sampler.due([1], LEASED, 1.5) == [1]
+
+
+def test_tracks_never_asked_about_come_first() -> None:
+    sampler = Sampler()
+    ask(sampler, 1, 0.0)
+    assert sampler.due([1, 2], CONNECTED, 5.0) == [2, 1]
+
+
+def test_tracks_that_are_gone_are_forgotten() -> None:
+    sampler = Sampler()
+    ask(sampler, 1, 0.0)
+    sampler.due([], CONNECTED, 0.1)
+    assert sampler.due([1], CONNECTED, 0.2) == [1]
+
+
+def test_a_new_session_starts_over() -> None:
+    sampler = Sampler()
+    ask_for(sampler, 5.0)
+    assert sampler.due([1], CONNECTED, 5.1) == []
+    assert sampler.due([1], Leases(session=2), 5.1) == [1]
+
+
+def test_without_a_session_nothing_is_due() -> None:
+    assert Sampler().due([1], Leases(), 0.0) == []
+
+
+def test_the_best_crop_of_a_short_window_is_sent() -> None:
+    sampler = Sampler()
+    sent = []
+    for i, quality in enumerate([0.3, 0.5, 0.4, 0.35, 0.3, 0.3]):
+        now = i / 20
+        due = sampler.due([1], CONNECTED, now)
+        sent += sampler.choose([Look(t, CROP, quality) for t in due], now)
+    assert [look.quality for look in sent] == [0.5]

@@ -1,0 +1,138 @@
+"""Identity over time: who keeps a track, who gets a new one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_node.tracking.track import Box, Evidence, Observation, TrackState
+from edge_node.tracking.tracker import Tracker, TrackerSettings
+from tests.fakes import detections
+from vision.detections import Detections
+
+
+def at(x: float, y: float = 100.0, size: float = 50.0) -> Box:
+    return (x, y, x + size, y + size)
+
+
+def nothing(count: int) -> Detections:
+    return Detections(
+        np.zeros((count, 4), np.float32), np.zeros(count, np.float32),
+        np.zeros((count, 5, 2), np.float32),
+    )  # fmt: skip
+
+
+def scan(tracker: Tracker, now: float, *faces: Box, score: float = 0.99) -> tuple[Observation, ...]:
+    """A step with a full scan and refining networks that see nothing."""
+    count = len(tracker.predict(now))
+    return tracker.step(now, nothing(count), detections(*faces, score=score))
+
+
+def test_a_face_is_confirmed_when_it_was_seen_often_enough() -> None:
+    tracker = Tracker()
+    (first,) = scan(tracker, 0.0, at(100))
+    (second,) = scan(tracker, 0.1, at(102))
+    assert (first.state, first.trusted) == (TrackState.TENTATIVE, False)
+    assert (second.state, second.trusted) == (TrackState.CONFIRMED, True)
+    assert first.track == second.track
+
+
+def test_a_moving_face_keeps_its_track() -> None:
+    tracker = Tracker()
+    tracks = {scan(tracker, i * 0.1, at(100 + 25 * i))[0].track for i in range(20)}
+    assert len(tracks) == 1
+
+
+def test_two_faces_keep_their_tracks_side_by_side() -> None:
+    tracker = Tracker()
+    for i in range(10):
+        views = scan(tracker, i * 0.1, at(100 + 5 * i), at(300 - 5 * i))
+        by_x = sorted(views, key=lambda v: v.box_xyxy[0])
+        assert [v.path for v in by_x] == [1, 2]
+
+
+def test_without_a_scan_the_refined_box_keeps_the_track_fresh() -> None:
+    tracker = Tracker()
+    scan(tracker, 0.0, at(100))
+    scan(tracker, 0.1, at(100))
+    predicted = tracker.predict(0.2)
+    (view,) = tracker.step(0.2, detections(tuple(map(float, predicted[0]))), None)
+    assert (view.evidence, view.unseen_s, view.trusted) == (Evidence.REFINED, 0.0, True)
+
+
+def test_a_face_that_nothing_confirms_coasts_and_is_then_forgotten() -> None:
+    tracker = Tracker(TrackerSettings(coast_s=0.5))
+    for i in range(5):
+        scan(tracker, i * 0.1, at(100 + 10 * i))
+    (lost,) = scan(tracker, 0.5)
+    assert (lost.state, lost.evidence, lost.trusted) == (TrackState.LOST, Evidence.COASTED, False)
+    assert lost.box_xyxy[0] > 145, "it moves on"
+    assert lost.unseen_s == pytest.approx(0.1)
+    assert len(scan(tracker, 0.89)) == 1
+    assert scan(tracker, 0.95) == ()
+
+
+def test_a_face_found_again_soon_keeps_its_track_and_later_gets_a_new_one() -> None:
+    tracker = Tracker()
+    first = [scan(tracker, i * 0.1, at(100)) for i in range(5)][-1][0]
+    scan(tracker, 0.5)
+    (soon,) = scan(tracker, 0.6, at(100))
+    assert soon.track == first.track
+    for i in range(7, 12):
+        scan(tracker, i * 0.1)
+    (late,) = scan(tracker, 1.2, at(100))
+    assert late.path == first.path
+    assert late.track != first.track
+
+
+def test_a_jump_is_a_suspected_switch() -> None:
+    tracker = Tracker()
+    first = [scan(tracker, i * 0.1, at(100)) for i in range(5)][-1][0]
+    (jumped,) = scan(tracker, 0.5, at(136))
+    assert jumped.path == first.path
+    assert jumped.track != first.track
+
+
+def test_faces_that_cross_are_in_doubt_and_then_new() -> None:
+    tracker = Tracker()
+    before: dict[int, int] = {}
+    for i in range(21):
+        views = scan(tracker, i * 0.1, at(100 + 10 * i), at(300 - 10 * i, y=110))
+        by_path = {v.path: v for v in views}
+        if i == 5:
+            before = {p: v.track for p, v in by_path.items()}
+        if i in (10,):
+            assert not any(v.trusted for v in views)
+    assert len(views) == 2
+    assert all(by_path[p].track != before[p] for p in before)
+    assert all(v.trusted for v in views)
+
+
+def test_a_weak_face_is_followed_but_not_trusted() -> None:
+    tracker = Tracker()
+    scan(tracker, 0.0, at(100), score=0.7)
+    (view,) = scan(tracker, 0.1, at(100), score=0.7)
+    assert view.state is TrackState.CONFIRMED
+    assert not view.trusted
+
+
+def test_two_paths_never_share_one_refined_face() -> None:
+    tracker = Tracker()
+    scan(tracker, 0.0, at(100), at(200))
+    scan(tracker, 0.1, at(100), at(200))
+    both_on_one = detections(at(100), at(104))
+    views = tracker.step(0.2, both_on_one, None)
+    assert sorted(v.evidence for v in views) == [Evidence.COASTED, Evidence.REFINED]
+
+
+def test_a_reset_forgets_paths_and_reuses_no_id() -> None:
+    tracker = Tracker()
+    scan(tracker, 0.0, at(100))
+    tracker.reset()
+    (view,) = scan(tracker, 0.1, at(100))
+    assert (view.path, view.track) == (2, 2)
+
+
+def test_refined_boxes_must_fit_the_paths() -> None:
+    with pytest.raises(ValueError, match="0 paths but 1"):
+        Tracker().step(0.0, detections(at(0)), None)

@@ -1,0 +1,192 @@
+"""MTCNN: the cascade around the three networks of `vision.mtcnn_onnx`.
+
+Gives the boxes of the `mtcnn` package at its defaults (tests/vision/test_parity.py), many times faster:
+the whole pyramid is packed into one picture for P-Net, candidates are read off vectorized, and all
+patches of a stage are sampled in one pass. Implements `vision.detections.Detector`. Not thread-safe:
+one thread owns a detector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vision.detections import Detections, Image
+from vision.errors import ModelError
+from vision.geometry import squared, strict_nms
+from vision.mtcnn_onnx import graph_path
+from vision.pyramid import CELL_PX, STRIDE_PX, FloatImage, Pyramid, plan_pyramid
+from vision.runtime import Network, RuntimeName, load_network
+
+Floats = NDArray[np.float64]
+
+MAX_CANDIDATES = 3_000
+"""Best P-Net cells kept for each scale: bounds the quadratic suppression on pictures of pure texture."""
+MAX_PATCHES = 600
+"""Patches in one R-Net or O-Net call; more are dropped, worst first."""
+MAX_PYRAMIDS = 4
+"""Picture sizes remembered: a compiled P-Net each."""
+
+
+@dataclass(frozen=True, slots=True)
+class MtcnnSettings:
+    """Defaults are those of the `mtcnn` package."""
+
+    min_face_px: int = 20
+    pnet_score: float = 0.6
+    rnet_score: float = 0.7
+    onet_score: float = 0.8
+    scale_factor: float = 0.709
+    halving: bool = False
+    """Draw small pyramid levels from a halved picture: faster, boxes differ by a few percent."""
+    runtime: RuntimeName = "auto"
+    threads: int = 0
+
+
+class Mtcnn:
+    """Finds faces with five landmarks. Loads three networks; raises ModelError where it cannot."""
+
+    def __init__(self, settings: MtcnnSettings | None = None) -> None:
+        self._settings = settings or MtcnnSettings()
+        s = self._settings
+        if s.min_face_px < CELL_PX:
+            raise ValueError(f"min_face_px must be at least {CELL_PX}")
+        self._rnet = load_network(graph_path("rnet"), s.runtime, s.threads)
+        self._onet = load_network(graph_path("onet"), s.runtime, s.threads)
+        self._pyramids: dict[tuple[int, int], tuple[Pyramid, Network]] = {}
+
+    def detect(self, image: Image) -> Detections:
+        """All faces of a picture (H, W, 3) BGR: scores above `onet_score`."""
+        pixels = image.astype(np.float32)  # sampled below: on bytes OpenCV would round each sample
+        boxes = self._propose(pixels)
+        if len(boxes):
+            boxes = self._reject(pixels, boxes)
+        if not len(boxes):
+            return Detections.none()
+        found, scores, landmarks = self._describe(pixels, boxes)
+        keep = np.flatnonzero(scores > self._settings.onet_score)
+        keep = keep[strict_nms(found[keep], scores[keep], 0.7, over="smaller")]
+        return Detections(
+            found[keep].astype(np.float32),
+            scores[keep].astype(np.float32),
+            landmarks[keep].astype(np.float32),
+        )
+
+    def refine(self, image: Image, boxes_xyxy: NDArray[np.float32]) -> Detections:
+        """Ask O-Net alone about given boxes (N, 4). N rows in the same order; a row that is no face (or
+        was no box) has score 0 and the box as given."""
+        given = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
+        boxes = np.array(boxes_xyxy, np.float32).reshape(-1, 4)
+        scores = np.zeros(len(given), np.float32)
+        landmarks = np.zeros((len(given), 5, 2), np.float32)
+        sides = (given[:, 2:] - given[:, :2]).min(axis=1) if len(given) else np.zeros(0)
+        usable = np.flatnonzero(
+            np.isfinite(given).all(axis=1) & (sides >= 4) & (np.abs(given) < 1e5).all(axis=1)
+        )[:MAX_PATCHES]
+        if len(usable):
+            pixels = image.astype(np.float32)
+            found, score, points = self._describe(pixels, np.asarray(squared(given[usable]), np.float64))
+            is_face = score > self._settings.onet_score
+            rows = usable[is_face]
+            boxes[rows], scores[rows] = found[is_face], score[is_face]
+            landmarks[rows] = points[is_face]
+        return Detections(boxes, scores, landmarks)
+
+    # --- the three stages -------------------------------------------------------------------
+
+    def _propose(self, image: FloatImage) -> Floats:
+        """P-Net over the packed pyramid: (N, 4) squares worth a closer look."""
+        pyramid, network = self._pyramid(image.shape[:2])
+        offsets, faces = network.run(pyramid.pack(image)[None])
+        found: list[Floats] = []
+        all_scores: list[Floats] = []
+        for level in pyramid.levels:
+            rows, columns = level.cells
+            score = faces[0, 1, rows, columns]
+            _check(score)
+            ys, xs = np.nonzero(score > self._settings.pnet_score)
+            if not len(ys):
+                continue
+            best = np.argsort(score[ys, xs])[::-1][:MAX_CANDIDATES]
+            ys, xs = ys[best], xs[best]
+            corner = np.stack([xs, ys, xs, ys], axis=1) * float(STRIDE_PX) + (
+                1,
+                1,
+                CELL_PX,
+                CELL_PX,
+            )
+            shift = offsets[0][:, rows, columns][:, ys, xs].T
+            boxes = (corner + shift * (CELL_PX - 1)) / level.scale
+            kept = strict_nms(boxes, score[ys, xs], 0.5)
+            found.append(boxes[kept])
+            all_scores.append(score[ys, xs][kept].astype(np.float64))
+        if not found:
+            return np.zeros((0, 4))
+        boxes, scores = np.concatenate(found), np.concatenate(all_scores)
+        return np.asarray(squared(boxes[strict_nms(boxes, scores, 0.7)]))
+
+    def _reject(self, image: FloatImage, boxes: Floats) -> Floats:
+        """R-Net: (N, 4) squares -> those that look like a face, better placed."""
+        boxes = boxes[:MAX_PATCHES]
+        offsets, faces = self._rnet.run(_patches(image, boxes, 24))
+        _check(faces)
+        scores = faces[:, 1].astype(np.float64)
+        moved = _shifted(boxes, offsets)
+        keep = np.flatnonzero(scores > self._settings.rnet_score)
+        keep = keep[strict_nms(moved[keep], scores[keep], 0.7)]
+        return np.asarray(squared(moved[keep]))
+
+    def _describe(self, image: FloatImage, boxes: Floats) -> tuple[Floats, Floats, Floats]:
+        """O-Net: (N, 4) squares -> boxes (N, 4), scores (N,), landmarks (N, 5, 2)."""
+        offsets, points, faces = self._onet.run(_patches(image, boxes, 48))
+        for values in (offsets, points, faces):
+            _check(values)
+        extent = boxes[:, 2:] - boxes[:, :2] + 1
+        landmarks = np.stack([points[:, :5], points[:, 5:]], axis=2).astype(np.float64)
+        landmarks = landmarks * extent[:, None] + boxes[:, None, :2] - 1
+        return _shifted(boxes, offsets), faces[:, 1].astype(np.float64), landmarks
+
+    def _pyramid(self, shape: tuple[int, int]) -> tuple[Pyramid, Network]:
+        if shape not in self._pyramids:
+            while len(self._pyramids) >= MAX_PYRAMIDS:
+                del self._pyramids[next(iter(self._pyramids))]
+            s = self._settings
+            pyramid = plan_pyramid(shape, s.min_face_px, s.scale_factor, s.halving)
+            network = load_network(graph_path("pnet"), s.runtime, s.threads, (1, *pyramid.shape, 3))
+            self._pyramids[shape] = pyramid, network
+        return self._pyramids[shape]
+
+
+def _shifted(boxes: Floats, offsets: NDArray[Any]) -> Floats:
+    extent = boxes[:, 2:] - boxes[:, :2] + 1
+    return np.asarray(boxes + offsets * np.tile(extent, 2))
+
+
+def _patches(image: FloatImage, boxes: Floats, side: int) -> FloatImage:
+    """(N, side, side, 3) float32: every box sampled bilinearly, corner to corner, in one pass.
+
+    The sampling grid is that of tf.image.crop_and_resize with boxes divided by the picture's size, as
+    the package calls it; beyond the picture lies the gray that normalizes to zero.
+    """
+    height, width = image.shape[:2]
+    steps = np.linspace(0.0, 1.0, side)
+    x = (boxes[:, 0, None] + (boxes[:, 2] - boxes[:, 0])[:, None] * steps) * ((width - 1) / width)
+    y = (boxes[:, 1, None] + (boxes[:, 3] - boxes[:, 1])[:, None] * steps) * ((height - 1) / height)
+    count = len(boxes)
+    map_x = np.broadcast_to(x[:, None, :], (count, side, side)).reshape(count * side, side)
+    map_y = np.broadcast_to(y[:, :, None], (count, side, side)).reshape(count * side, side)
+    sampled = cv2.remap(
+        image, map_x.astype(np.float32), map_y.astype(np.float32), cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT, borderValue=(127.5, 127.5, 127.5),
+    )  # fmt: skip
+    return np.asarray(sampled, np.float32).reshape(count, side, side, 3)
+
+
+def _check(values: NDArray[Any]) -> None:
+    """A network that returns nonsense must not look like an empty picture."""
+    if not np.isfinite(values).all():
+        raise ModelError("the detector's networks returned numbers that are not finite")

@@ -1,0 +1,90 @@
+"""The inference port: an ONNX file in, arrays in and out. No other file imports an inference library.
+
+OpenVINO on CPUs, ONNX Runtime where asked for or where OpenVINO is not installed (and, on the hub, for
+CUDA). Which is faster was measured, see docs/adr/0002-inference-runtime.md.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vision.errors import ModelError
+from vision.model_store import cache_dir
+
+RuntimeName = Literal["auto", "openvino", "onnxruntime"]
+Array = NDArray[Any]
+
+
+class Network(Protocol):
+    """A compiled network with one input. Not thread-safe: one thread owns it."""
+
+    def run(self, batch: Array) -> list[Array]:
+        """All outputs for one input batch, in the order of the graph. Valid until the next call."""
+        ...
+
+
+def load_network(
+    path: Path,
+    runtime: RuntimeName = "auto",
+    threads: int = 0,
+    shape: tuple[int, ...] | None = None,
+) -> Network:
+    """Compile an ONNX file. threads: 0 leaves it to the runtime. shape: fixes a dynamic input.
+
+    Raises ModelError where the file or the runtime cannot be used.
+    """
+    if runtime == "auto":
+        runtime = "openvino" if importlib.util.find_spec("openvino") else "onnxruntime"
+    if importlib.util.find_spec(runtime) is None:
+        raise ModelError(f"the runtime {runtime} is not installed: pip install {runtime}")
+    if runtime == "openvino":
+        return _OpenVino(path, threads, shape)
+    return _OnnxRuntime(path, threads)
+
+
+class _OpenVino:
+    def __init__(self, path: Path, threads: int, shape: tuple[int, ...] | None) -> None:
+        import openvino as ov
+
+        options: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "CACHE_DIR": str(cache_dir() / "openvino"),
+        }
+        if threads:
+            options["INFERENCE_NUM_THREADS"] = threads
+        core = ov.Core()
+        try:
+            model = core.read_model(str(path))
+            if shape is not None:
+                model.reshape(list(shape))
+            self._request = core.compile_model(model, "CPU", options).create_infer_request()
+        except RuntimeError as exc:
+            raise ModelError(f"OpenVINO cannot load {path}: {str(exc).splitlines()[0]}") from exc
+        self._outputs = len(model.outputs)
+
+    def run(self, batch: Array) -> list[Array]:
+        self._request.infer([batch], share_inputs=True)
+        return [self._request.get_output_tensor(i).data for i in range(self._outputs)]
+
+
+class _OnnxRuntime:
+    def __init__(self, path: Path, threads: int) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as exc:  # its exception types are private
+            raise ModelError(f"ONNX Runtime cannot load {path}: {exc}") from exc
+        self._input = self._session.get_inputs()[0].name
+
+    def run(self, batch: Array) -> list[Array]:
+        outputs: list[Array] = self._session.run(None, {self._input: np.ascontiguousarray(batch)})
+        return outputs

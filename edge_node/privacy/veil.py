@@ -172,7 +172,7 @@ def _soft_edge(hole: Image, feather_px: float) -> NDArray[np.float32]:
     wide = cv2.dilate(hole, np.ones((reach, reach), np.uint8))
     soft = cv2.blur(wide, (reach, reach)).astype(np.float32) * np.float32(1 / 255)
     soft[hole > 0] = 1.0
-    return soft
+    return np.asarray(soft, np.float32)
 
 
 def _smooth_fill(patch: Image, known: Image) -> Image:
@@ -189,7 +189,7 @@ def _smooth_fill(patch: Image, known: Image) -> Image:
     filled = _pull_push(color, weight)
     filled = cv2.GaussianBlur(filled, (0, 0), 1.2)
     large = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.clip(large, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(large, 0, 255), np.uint8)
 
 
 def _pull_push(color: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:

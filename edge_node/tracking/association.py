@@ -43,4 +43,4 @@ def associate(
 
 def _sizes(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
     extent: NDArray[np.float64] = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
-    return np.maximum(extent.mean(axis=1), 1.0)
+    return np.asarray(np.maximum(extent.mean(axis=1), 1.0))

@@ -1,0 +1,36 @@
+"""Runs one benchmark, or all of them. The last line of `--json` is one JSON object."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from typing import Any
+
+from benchmarks.machine import describe
+
+NAMES = ("detect", "node")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", choices=(*NAMES, "all"))
+    parser.add_argument("--json", action="store_true", help="end with one JSON object on a line")
+    parser.add_argument("--quick", action="store_true", help="under a minute, less exact")
+    arguments = parser.parse_args()
+    names = NAMES if arguments.name == "all" else (arguments.name,)
+    for name in names:
+        module = importlib.import_module(f"benchmarks.{name}")
+        print(f"{name}: {module.__doc__.splitlines()[0]}", file=sys.stderr)
+        result: dict[str, Any] = module.measure(quick=arguments.quick)
+        if arguments.json:
+            print(json.dumps({**result, "benchmark": name, "machine": describe()}))
+        else:
+            for key, value in result.items():
+                print(f"  {key:28} {value}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -228,3 +228,11 @@ def test_a_cut_ends_all_tracks() -> None:
     before, after = rig.analyses
     assert after.cut
     assert before.observations[0].path != after.observations[0].path
+
+
+def test_a_light_that_goes_on_is_no_cut() -> None:
+    rig = AnalysisRig()
+    dark = (picture() // 3).astype(np.uint8)
+    rig.feed(1.0, dark)
+    rig.feed(1.04, (dark * 2).astype(np.uint8))
+    assert not rig.analyses[1].cut

@@ -36,6 +36,17 @@ MAX_PEOPLE_PER_PAGE = 50
 MAX_HEADER_BYTES = 1_048_576
 """The MessagePack part. The largest honest one is a page of people with their histories."""
 
+MAX_REQUEST_HEADER_BYTES = 262_144
+"""The MessagePack part on its way to the hub. The largest honest one enrols MAX_PHOTOS photos for
+MAX_CAMERAS cameras with long names: about 170 KB."""
+
+MAX_DEPTH = 8
+"""Nesting of the MessagePack part; people with consents with cameras make five."""
+
+MAX_HEARTBEAT_S = 60.0
+MIN_HEARTBEAT_S = 0.05
+"""A slower heartbeat notices nothing in time; a faster one is a flood."""
+
 MAX_CROP_BYTES = 131_072
 """One JPEG of 224x224 at quality 95: about 20 KB for a face, below 128 KB even for pure noise."""
 

@@ -62,7 +62,7 @@ class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     """The session stands. `mode` is the camera's policy, for people to read on the live page."""
 
     version: int
-    heartbeat_s: Seconds
+    heartbeat_s: Annotated[float, Meta(ge=limits.MIN_HEARTBEAT_S, le=limits.MAX_HEARTBEAT_S)]
     liveness: Annotated[int, Meta(ge=1, le=100)]
     model_id: Text
     gallery_version: Counter
@@ -234,3 +234,24 @@ AnyMessage = (
     | FaceQuery | FaceDecision | Revoke
     | AddPerson | ListPeople | ShowPerson | RemovePerson | GrantConsent | WithdrawConsent | People
 )  # fmt: skip
+
+Request = FaceQuery | AddPerson | ListPeople | ShowPerson | RemovePerson | GrantConsent | WithdrawConsent
+"""What a client asks with a `seq` of its own; answered by FaceDecision, People or Refusal."""
+
+CLIENT_MAY_SEND: dict[Role, tuple[type[Message], ...]] = {
+    "node": (Hello, Heartbeat, Goodbye, FaceQuery),
+    "admin": (
+        Hello, Heartbeat, Goodbye,
+        AddPerson, ListPeople, ShowPerson, RemovePerson, GrantConsent, WithdrawConsent,
+    ),
+}  # fmt: skip
+HUB_MAY_SEND: dict[Role, tuple[type[Message], ...]] = {
+    "node": (Welcome, Heartbeat, Goodbye, Refusal, FaceDecision, Revoke),
+    "admin": (Welcome, Heartbeat, Goodbye, Refusal, People),
+}
+
+
+def clip(text: str) -> str:
+    """A text for people, cut to what a message carries."""
+    limit = limits.MAX_TEXT_CHARS
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,121 @@
+"""What an admin can ask of the hub, as methods: people in, people out.
+
+Owns the shape of the requests; the connection below owns sockets and time. Called by the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from enrollment.connection import Connection
+from enrollment.errors import HubRefusalError
+from enrollment.examine import AcceptedPhoto
+from enrollment.inputs import ConsentTerms
+from protocol.messages import (
+    AddPerson,
+    GrantConsent,
+    ListPeople,
+    People,
+    Person,
+    RemovePerson,
+    ShowPerson,
+    WithdrawConsent,
+)
+
+
+class HubClient:
+    """The people of a hub. Every method raises HubRefusalError, HubUnreachableError, KeyRefusedError.
+
+    A context manager: entering connects, leaving says goodbye.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> Self:
+        self._connection.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+
+    def keep_alive(self) -> None:
+        """To be called now and then during long work, so that the hub keeps the session."""
+        self._connection.keep_alive()
+
+    def add(self, name: str, photos: Sequence[AcceptedPhoto], terms: ConsentTerms) -> Person:
+        """Enrol 1 to MAX_PHOTOS photos: a new person with a consent, or more photos of a known one."""
+        answer = self._connection.request(
+            lambda session, seq: AddPerson(
+                session=session,
+                seq=seq,
+                name=name,
+                photos=tuple(p.photo for p in photos),
+                cameras=terms.cameras,
+                consent_until=terms.until,
+                note=terms.note,
+            ),
+            [p.jpeg for p in photos],
+        )
+        return _only(answer)
+
+    def people(self) -> Iterator[Person]:
+        """Everyone, in order of their names."""
+        after = ""
+        while True:
+            page = self._page(after)
+            yield from page.people
+            if not page.more or not page.people:
+                return
+            after = page.people[-1].name
+
+    def show(self, name: str) -> Person:
+        """One person with consents and templates."""
+        return _only(
+            self._connection.request(lambda session, seq: ShowPerson(session=session, seq=seq, name=name))
+        )
+
+    def remove(self, name: str) -> None:
+        """Erase a person, their templates and consents."""
+        self._connection.request(lambda session, seq: RemovePerson(session=session, seq=seq, name=name))
+
+    def grant(self, name: str, terms: ConsentTerms) -> Person:
+        """Record a consent; it replaces a live one."""
+        answer = self._connection.request(
+            lambda session, seq: GrantConsent(
+                session=session,
+                seq=seq,
+                name=name,
+                cameras=terms.cameras,
+                until=terms.until,
+                note=terms.note,
+            )
+        )
+        return _only(answer)
+
+    def withdraw(self, name: str) -> Person:
+        """End the live consent: nodes veil the person at once."""
+        return _only(
+            self._connection.request(
+                lambda session, seq: WithdrawConsent(session=session, seq=seq, name=name)
+            )
+        )
+
+    def _page(self, after: str) -> People:
+        return self._connection.request(
+            lambda session, seq: ListPeople(session=session, seq=seq, after=after)
+        )
+
+
+def _only(answer: People) -> Person:
+    if len(answer.people) != 1:
+        text = f"the hub answered with {len(answer.people)} people where one was asked for: update it"
+        raise HubRefusalError("internal", text)
+    return answer.people[0]

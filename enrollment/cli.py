@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from enrollment import inputs, report
 from enrollment.client import HubClient
-from enrollment.connection import Connection
+from enrollment.connection import Connection, TimeLimits
 from enrollment.enroll import PersonReport, enroll
 from enrollment.errors import EXIT_REFUSED, EnrollmentError, KeyRefusedError
 from protocol.errors import KeyFileError
@@ -82,6 +82,7 @@ class Access:
     hub: str
     key: Path
     hub_key: Path
+    wait_s: float
 
 
 @app.callback()
@@ -105,9 +106,12 @@ def access(
             help="The hub's public key. [default: ~/.config/veilcast/hub.pub]",
         ),
     ] = None,
+    wait: Annotated[
+        float, typer.Option("--wait", metavar="SECONDS", min=0.1, help="Time for a hub to come up.")
+    ] = 5.0,
 ) -> None:  # fmt: skip
     """Keep what all commands need; nothing is opened before a command asks."""
-    ctx.obj = Access(hub, key or config_dir() / "admin.key", hub_key or config_dir() / "hub.pub")
+    ctx.obj = Access(hub, key or config_dir() / "admin.key", hub_key or config_dir() / "hub.pub", wait)
 
 
 # --- enrolling --------------------------------------------------------------------------------
@@ -117,7 +121,7 @@ def access(
 def add(
     ctx: typer.Context,
     name: NameArgument,
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="JPEG, PNG or WebP files.")],
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", help="JPEG, PNG or WebP files.")],
     consent_until: ConsentUntilOption = None,
     cameras: CamerasOption = None,
     note: NoteOption = "",
@@ -326,7 +330,7 @@ def _client(access: Access) -> HubClient:
     except KeyFileError as exc:
         text = f"{exc} (--hub-key or VEILCAST_HUB_KEY; the hub's owner has it)"
         raise KeyRefusedError(text) from exc
-    return HubClient(Connection(access.hub, keys, hub_key))
+    return HubClient(Connection(access.hub, keys, hub_key, TimeLimits(connect_s=access.wait_s)))
 
 
 @contextmanager

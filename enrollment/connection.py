@@ -6,6 +6,7 @@ wrong on the way; knows nothing of people. Used by `enrollment.client`. One thre
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ Build = Callable[[bytes, int], AnyMessage]
 _FAILED_KEY = zmq.Event.HANDSHAKE_FAILED_AUTH
 _FAILED_OTHER = zmq.Event.HANDSHAKE_FAILED_NO_DETAIL | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
 _WATCHED = zmq.Event.CONNECTED | zmq.Event.HANDSHAKE_SUCCEEDED | _FAILED_KEY | _FAILED_OTHER
+_ADDRESS = re.compile(r"tcp://[^\s/]+:(?P<port>[0-9]{1,5})")
 _PATIENCE = 2
 """Failed handshakes without a stated reason before giving up: one may be a hub that is just leaving."""
 
@@ -70,6 +72,7 @@ class Connection:
     def open(self) -> None:
         """Connect and greet. Raises InputError, HubUnreachableError, KeyRefusedError."""
         self.close()
+        _check_address(self._address)
         deadline = time.monotonic() + self._limits.connect_s
         self._context = zmq.Context()
         socket = self._socket = _client_socket(self._context, self._keys, self._hub_key)
@@ -132,8 +135,7 @@ class Connection:
             try:
                 socket.connect(self._address)
             except zmq.ZMQError as exc:
-                text = f"{self._address!r} is no address of a hub: write tcp://HOST:PORT"
-                raise InputError(text) from exc
+                raise _no_address(self._address) from exc
             self._await_handshake(monitor, deadline)
         finally:
             socket.disable_monitor()
@@ -247,6 +249,17 @@ class Connection:
                 raise HubUnreachableError(text) from exc
 
 
+def _check_address(address: str) -> None:
+    """ZeroMQ takes any number for a port, and then waits for ever."""
+    match = _ADDRESS.fullmatch(address)
+    if match is None or not 0 < int(match["port"]) < 65_536:
+        raise _no_address(address)
+
+
+def _no_address(address: str) -> InputError:
+    return InputError(f"{address!r} is no address of a hub: write tcp://HOST:PORT")
+
+
 def _client_socket(
     context: zmq.Context[zmq.Socket[bytes]], keys: KeyPair, hub_key: bytes
 ) -> zmq.Socket[bytes]:
@@ -256,7 +269,7 @@ def _client_socket(
     socket.curve_secretkey = keys.secret
     socket.setsockopt(zmq.LINGER, 500)
     socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing waits for a hub that is not there
-    socket.setsockopt(zmq.SNDTIMEO, 2_000)
+    socket.setsockopt(zmq.SNDTIMEO, 1_000)
     socket.setsockopt(zmq.SNDHWM, 64)
     socket.setsockopt(zmq.RCVHWM, 64)
     socket.setsockopt(zmq.MAXMSGSIZE, limits.MAX_HEADER_BYTES)

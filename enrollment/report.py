@@ -97,7 +97,7 @@ def print_people(people: Sequence[Person], now: float) -> None:
         words = "none: veiled" if consent is None else consent_words(consent)
         cells = (plain(person.name), words, str(len(person.templates)), _local(person.added_at))
         table.add_row(*(Text(cell) for cell in cells))
-    console().print(table)
+    console().print(table, soft_wrap=False)
 
 
 def print_person(person: Person, now: float) -> None:
@@ -111,12 +111,12 @@ def print_person(person: Person, now: float) -> None:
         withdrawn = "" if c.withdrawn_at is None else _local(c.withdrawn_at)
         cells = (consent_words(c), _local(c.granted_at), withdrawn, plain(c.note))
         consents.add_row(*(Text(cell) for cell in cells))
-    out.print(consents)
+    out.print(consents, soft_wrap=False)
     photos = Table("Photo", "Quality", "Added", "Model", title="Templates", title_justify="left")
     for t in person.templates:
         cells = (plain(t.source), f"{t.quality:.2f}", _local(t.added_at), plain(t.model_id))
         photos.add_row(*(Text(cell) for cell in cells))
-    out.print(photos)
+    out.print(photos, soft_wrap=False)
 
 
 def print_error(error: EnrollmentError | Exception) -> None:

@@ -245,8 +245,7 @@ def remove(
         with _client(ctx.obj) as hub:
             person = hub.show(name)
             if not yes:
-                count = len(person.templates)
-                question = f"Erase {report.plain(person.name)} with {count} templates for good?"
+                question = f"Erase {report.plain(person.name)}, templates and consents, for good?"
                 if not typer.confirm(question, err=True):
                     raise EnrollmentError("nothing was removed")
             hub.remove(name)

@@ -70,7 +70,7 @@ def enroll(
     """
     accepted, refused = _examine_all(files, detector, hub, advance)
     if not accepted:
-        problem = "no photo can be used, so nobody was enrolled"
+        problem = "no photo can be used, so nothing was enrolled"
         return PersonReport(name, (), refused, problem, "no-photo")
     enrolled: list[str] = []
     person: Person | None = None

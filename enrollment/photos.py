@@ -1,7 +1,7 @@
 """[I/O] Reads one image file into pixels, upright, within limits.
 
-Size on disk and size in pixels are checked before anything is decoded; a file that is cut short, damaged
-or something else is told apart. Knows nothing of faces. Called by `enrollment.examine`.
+Size on disk and size in pixels are checked before anything is decoded; a damaged file and one that is
+something else are told apart. Knows nothing of faces. Called by `enrollment.examine`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ MAX_PIXELS = 100_000_000
 MIN_SIDE_PX = 60
 """A picture smaller than the smallest face that the gate takes."""
 
+_DAMAGED = "this {} file is damaged or cut short: copy it again"
 _FOREIGN = {
     b"ftyphei": "HEIC", b"ftypmif1": "HEIF", b"ftypavif": "AVIF",
 }  # fmt: skip
@@ -38,22 +39,20 @@ def read_photo(path: Path) -> Image:
     data = _read_file(path)
     kind, size = _inspect(data)
     if size is None:
-        raise _refused(Reason.CORRUPT, f"this {kind} file is damaged: export it again")
+        raise _refused(Reason.CORRUPT, _DAMAGED.format(kind))
     width, height = size
     if width * height > MAX_PIXELS:
         text = f"{width}x{height} pixels; at most {MAX_PIXELS // 1_000_000} megapixels are read"
         raise _refused(Reason.TOO_LARGE, f"{text}: make it smaller")
     if min(width, height) < MIN_SIDE_PX:
         raise _refused(Reason.TOO_SMALL, f"the picture has only {width}x{height} pixels")
-    if _is_cut_short(data, kind):
-        raise _refused(Reason.CORRUPT, f"this {kind} file is cut short: copy it again")
     try:
         with _quiet_codecs():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as exc:
-        raise _refused(Reason.CORRUPT, f"this {kind} file cannot be decoded") from exc
+        raise _refused(Reason.CORRUPT, _DAMAGED.format(kind)) from exc
     if image is None:
-        raise _refused(Reason.CORRUPT, f"this {kind} file is damaged: export it again")
+        raise _refused(Reason.CORRUPT, _DAMAGED.format(kind))
     return np.asarray(image, np.uint8)
 
 
@@ -122,42 +121,21 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
     """From the first frame header (ITU-T T.81, B.2.2)."""
-    for marker, at in _jpeg_segments(data):
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height = int.from_bytes(data[at + 5 : at + 7], "big")
-            return _positive(int.from_bytes(data[at + 7 : at + 9], "big"), height)
-    return None
-
-
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """(marker, where it begins) up to the first scan."""
     at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
+    while at + 9 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
-            continue
-        yield marker, at
-        if marker == 0xDA:
-            return
-        at += 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height = int.from_bytes(data[at + 5 : at + 7], "big")
+            return _positive(int.from_bytes(data[at + 7 : at + 9], "big"), height)
+        else:
+            at += 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
+    return None
 
 
 def _positive(width: int, height: int) -> tuple[int, int] | None:
     return (width, height) if width > 0 and height > 0 else None
-
-
-def _is_cut_short(data: bytes, kind: str) -> bool:
-    """Decoders fill what is missing with gray; an enrolled face must not be half gray."""
-    match kind:
-        case "JPEG":
-            # The end mark is looked for behind the first scan: a thumbnail before it has its own.
-            scans = [at for marker, at in _jpeg_segments(data) if marker == 0xDA]
-            return not scans or data.rfind(b"\xff\xd9") < scans[0]
-        case "PNG":
-            return b"IEND" not in data
-        case _:
-            return len(data) < 8 + int.from_bytes(data[4:8], "little")
 
 
 @contextmanager

@@ -207,7 +207,7 @@ def test_removing_asks_first(run: Run, hub: FakeHub, tmp_path: Path, answer: str
     run("add", "Ann", picture(tmp_path / "a.png"))
     result = run("remove", "Ann", typed=answer)
     assert result.exit_code == EXIT_REFUSED
-    assert "Erase Ann with 1 templates for good?" in result.stderr
+    assert "Erase Ann, templates and consents, for good?" in result.stderr
     assert "Ann" in hub.hub.people
     assert run("remove", "Ann", typed="y\n").exit_code == EXIT_DONE
     assert "Ann" not in hub.hub.people

@@ -66,7 +66,7 @@ def test_a_file_that_is_cut_short_is_corrupt(tmp_path: Path, kind: str) -> None:
         assert refusal(tmp_path / "a", data[: int(len(data) * part)]) is Reason.CORRUPT
 
 
-def test_the_end_of_a_thumbnail_is_not_the_end_of_the_photo(tmp_path: Path) -> None:
+def test_a_whole_thumbnail_does_not_stand_for_a_cut_photo(tmp_path: Path) -> None:
     data = with_segment(encoded(".jpg"), b"Exif\0\0 thumbnail \xff\xd8 \xff\xd9")
     assert refusal(tmp_path / "a.jpg", data[: len(data) * 2 // 3]) is Reason.CORRUPT
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from hub.server import ServerSettings
 
@@ -62,6 +63,15 @@ class HubSettings(Struct, frozen=True, forbid_unknown_fields=True):
     recognition: RecognitionSettings = RecognitionSettings()
     decisions: DecisionSettings = DecisionSettings()
     cameras: CameraSettings = CameraSettings()
+
+    def with_options(self, state: str | None, listen: str | None) -> HubSettings:
+        """The same with what a command line says instead."""
+        settings = self
+        if state is not None:
+            settings = replace(settings, state=state)
+        if listen is not None:
+            settings = replace(settings, server=replace(settings.server, listen=listen))
+        return settings
 
     @property
     def files(self) -> StateFiles:

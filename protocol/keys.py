@@ -42,6 +42,15 @@ class KeyPair:
 
 
 @dataclass(frozen=True, slots=True)
+class PublicKey:
+    """The half that may be shown around, and whom its file says it belongs to."""
+
+    name: str
+    role: KeyRole
+    public: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """Whom an allowed key belongs to."""
 
@@ -75,7 +84,7 @@ def create_keypair(path: Path, name: str, role: KeyRole) -> KeyPair:
     return pair
 
 
-def write_public_key(path: Path, pair: KeyPair) -> None:
+def write_public_key(path: Path, pair: KeyPair | PublicKey) -> None:
     """Write the public half, never overwriting. Raises KeyFileError where the file exists."""
     text = (
         f"# Veilcast public key of {pair.role} {pair.name}. No secret.\n"
@@ -87,13 +96,18 @@ def write_public_key(path: Path, pair: KeyPair) -> None:
 def load_keypair(path: Path) -> KeyPair:
     """Read a key pair. Raises KeyFileError where it is missing, damaged or readable by others."""
     entries = _read(path, is_secret=True)
-    role = entries.get("role", "")
-    if role not in ("hub", "node", "admin"):
-        raise KeyFileError(f'{path}: role must be "hub", "node" or "admin"')
+    name, role = _owner(path, entries)
     public, secret = _key(path, entries, "public"), _key(path, entries, "secret")
     if zmq.curve_public(secret) != public:
         raise KeyFileError(f"{path}: the two keys do not belong together; make a new pair")
-    return KeyPair(check_name(entries.get("name", "")), role, public, secret)  # type: ignore[arg-type]
+    return KeyPair(name, role, public, secret)
+
+
+def read_public_key(path: Path) -> PublicKey:
+    """A public key file with its owner. Raises KeyFileError."""
+    entries = _read(path, is_secret=False)
+    name, role = _owner(path, entries)
+    return PublicKey(name, role, _key(path, entries, "public"))
 
 
 def load_public_key(path: Path) -> bytes:
@@ -165,6 +179,16 @@ def _read(path: Path, is_secret: bool) -> dict[str, str]:
     except ValueError as exc:  # broken UTF-8 and broken TOML; its text could repeat the key
         raise KeyFileError(f"{path}: not a key file") from exc
     return {key: value for key, value in entries.items() if isinstance(value, str)}
+
+
+def _owner(path: Path, entries: dict[str, str]) -> tuple[str, KeyRole]:
+    name = entries.get("name", "")
+    if not NAME_PATTERN.fullmatch(name):
+        raise KeyFileError(f"{path}: not a key file: it names nobody")
+    match entries.get("role"):
+        case "hub" | "node" | "admin" as role:
+            return name, role
+    raise KeyFileError(f'{path}: role must be "hub", "node" or "admin"')
 
 
 def _key(path: Path, entries: dict[str, str], which: str) -> bytes:

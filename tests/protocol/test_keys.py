@@ -9,11 +9,13 @@ import pytest
 from protocol.errors import KeyFileError
 from protocol.keys import (
     Peer,
+    PublicKey,
     allowed_file,
     create_keypair,
     load_keypair,
     load_public_key,
     load_public_keys,
+    read_public_key,
     scan_public_keys,
     write_public_key,
 )
@@ -27,6 +29,7 @@ def test_a_pair_is_written_private_and_read_back(tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["node.key"], "no draft is left"
     write_public_key(tmp_path / "node.pub", pair)
     assert load_public_key(tmp_path / "node.pub") == pair.public
+    assert read_public_key(tmp_path / "node.pub") == PublicKey("door", "node", pair.public)
     assert pair.secret.decode() not in (tmp_path / "node.pub").read_text()
 
 

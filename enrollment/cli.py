@@ -23,7 +23,7 @@ from enrollment.connection import Connection, TimeLimits
 from enrollment.enroll import PersonReport, enroll
 from enrollment.errors import EXIT_REFUSED, EnrollmentError, KeyRefusedError
 from protocol.errors import KeyFileError
-from protocol.keys import create_keypair, load_keypair, load_public_key, write_public_key
+from protocol.keys import create_keypair, load_keypair, read_public_key, write_public_key
 from protocol.messages import Person
 from vision.detections import Detector
 from vision.detector import Mtcnn
@@ -291,24 +291,24 @@ def _print_changed(person: Person, as_json: bool) -> None:
 
 @app.command("make-key")
 def make_key(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="The admin's name.")] = "admin",
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="How the hub names you.")] = "admin",
     folder: Annotated[
         Path | None,
         typer.Option("--into", metavar="DIR", help="[default: ~/.config/veilcast]"),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make an admin key pair; the hub's owner authorizes the public half."""
+    """Make an admin key pair here (admin.key, NAME.admin.pub); the hub's owner lets the public half in."""
     with _lines_for_errors(as_json):
         into = folder or config_dir()
-        secret, public = into / f"{name}.key", into / f"{name}.admin.pub"
+        secret, public = into / "admin.key", into / f"{name}.admin.pub"
         write_public_key(public, create_keypair(secret, name, "admin"))
         if as_json:
             report.print_json({"key": str(secret), "public_key": str(public)})
         else:
             report.console().print(
                 f"Your key pair is {secret}: keep it here.\n"
-                f"At the hub, authorize {public} with veilcast-hub keys add."
+                f"At the hub, let {public.name} in: veilcast-hub keys add {public.name}"
             )
 
 
@@ -323,13 +323,18 @@ def _client(access: Access) -> HubClient:
         text = f"{exc} (--key or VEILCAST_ADMIN_KEY; veilcast-enroll make-key makes one)"
         raise KeyRefusedError(text) from exc
     if keys.role != "admin":
-        raise KeyRefusedError(f"{access.key} is the key of a {keys.role}: an admin's is needed here")
+        raise KeyRefusedError(f"{access.key} holds a key of role {keys.role}: an admin's is needed here")
     try:
-        hub_key = load_public_key(access.hub_key)
+        hub_key = read_public_key(access.hub_key)
     except KeyFileError as exc:
         text = f"{exc} (--hub-key or VEILCAST_HUB_KEY; the hub's owner has it)"
         raise KeyRefusedError(text) from exc
-    return HubClient(Connection(access.hub, keys, hub_key, TimeLimits(connect_s=access.wait_s)))
+    if hub_key.role != "hub":
+        raise KeyRefusedError(
+            f"{access.hub_key} holds a key of role {hub_key.role}: the hub's is needed here"
+        )
+    limits = TimeLimits(connect_s=access.wait_s)
+    return HubClient(Connection(access.hub, keys, hub_key.public, limits))
 
 
 @contextmanager

@@ -153,7 +153,7 @@ class Connection:
             if event == _FAILED_KEY:
                 raise KeyRefusedError(
                     f"the hub at {self._address} does not accept this admin key: "
-                    "authorize its public key there with veilcast-hub keys add"
+                    "let its public key in there with veilcast-hub keys add"
                 )
             reached = True
             failures += event != zmq.Event.CONNECTED

@@ -258,9 +258,11 @@ def test_keys_that_cannot_be_used(run: Run, keys: Path) -> None:
     no_hub_key = run("list", VEILCAST_HUB_KEY=str(keys / "none.pub"))
     assert no_hub_key.exit_code == EXIT_KEY
     assert "VEILCAST_HUB_KEY" in one_line(no_hub_key)
+    no_hubs_key = run("list", VEILCAST_HUB_KEY=str(keys / "admin.key"))
+    assert "a key of role admin: the hub's is needed" in one_line(no_hubs_key)
     create_keypair(keys / "door.key", "door", "node")
     wrong_role = run("list", VEILCAST_ADMIN_KEY=str(keys / "door.key"))
-    assert "the key of a node" in one_line(wrong_role)
+    assert "a key of role node" in one_line(wrong_role)
     (keys / "admin.key").chmod(0o644)
     exposed = run("list")
     assert exposed.exit_code == EXIT_KEY
@@ -278,12 +280,12 @@ def test_making_a_key(run: Run, tmp_path: Path) -> None:
     into = tmp_path / "config" / "veilcast"
     result = run("make-key", "ann", XDG_CONFIG_HOME=str(tmp_path / "config"))
     assert result.exit_code == EXIT_DONE
-    made = load_keypair(into / "ann.key")
+    made = load_keypair(into / "admin.key")
     assert (made.name, made.role) == ("ann", "admin")
     assert load_public_key(into / "ann.admin.pub") == made.public
     again = run("make-key", "ann", XDG_CONFIG_HOME=str(tmp_path / "config"))
     assert again.exit_code == EXIT_KEY
-    assert load_keypair(into / "ann.key") == made
+    assert load_keypair(into / "admin.key") == made
 
 
 @pytest.mark.parametrize("command", [(), ("add",), ("add-folder",), ("consent", "grant"), ("remove",)])

@@ -87,8 +87,8 @@ def test_a_face_without_light_or_with_too_much(level: int) -> None:
 @pytest.mark.parametrize(
     ("quality", "expected"),
     [
-        (Quality(90, 0.36, 0.41, 0.31, 0.1), None),
-        (Quality(90, 0.34, 1.0, 1.0, 1.0), Reason.BLURRED),
+        (Quality(90, 0.41, 0.41, 0.31, 0.1), None),
+        (Quality(90, 0.39, 1.0, 1.0, 1.0), Reason.BLURRED),
         (Quality(90, 1.0, 0.39, 1.0, 1.0), Reason.NOT_FRONTAL),
         (Quality(90, 1.0, 1.0, 0.29, 1.0), Reason.BADLY_LIT),
     ],

@@ -127,6 +127,9 @@ def read_joblib_arrays(path: Path) -> list[NDArray[np.float32]]:
     return arrays
 
 
+_PLAIN_BUILD: Callable[[Any], None] = pickle._Unpickler.dispatch[pickle.BUILD[0]]
+
+
 class _ArrayWrapper:
     """Stands for joblib.numpy_pickle.NumpyArrayWrapper: state first, then the raw bytes follow."""
 
@@ -137,7 +140,7 @@ class _ArrayWrapper:
     numpy_array_alignment_bytes: int | None
 
 
-class _ArrayUnpickler(pickle._Unpickler):
+class _ArrayUnpickler(pickle._Unpickler):  # the Python one: BUILD is extended
     """Reads lists of plain arrays. The Python implementation, since BUILD must be extended."""
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
@@ -157,7 +160,7 @@ class _ArrayUnpickler(pickle._Unpickler):
         raise ModelError(f"a weights file names {module}.{name}, which is not allowed")
 
     def load_build(self) -> None:
-        pickle._Unpickler.dispatch[pickle.BUILD[0]](self)
+        _PLAIN_BUILD(self)
         wrapper = self.stack[-1]
         if not isinstance(wrapper, _ArrayWrapper):
             return
@@ -169,7 +172,17 @@ class _ArrayUnpickler(pickle._Unpickler):
             self._stream.read(padding)
         count = int(np.prod(wrapper.shape, dtype=np.int64))
         data = self._stream.read(count * dtype.itemsize)
-        array = np.frombuffer(data, dtype, count).reshape(wrapper.shape, order="F" if wrapper.order == "F" else "C")
+        array = np.frombuffer(data, dtype, count).reshape(
+            wrapper.shape, order="F" if wrapper.order == "F" else "C"
+        )
         self.stack[-1] = array
 
     dispatch[pickle.BUILD[0]] = load_build
+
+
+def models_dir() -> Path:
+    """Where imported models are kept ($VEILCAST_MODELS, else ~/.local/share/veilcast/models). Unlike the
+    cache it cannot be made again from what is installed."""
+    named = os.environ.get("VEILCAST_MODELS")
+    base = os.environ.get("XDG_DATA_HOME") or str(Path("~/.local/share").expanduser())
+    return Path(named) if named else Path(base) / "veilcast" / "models"

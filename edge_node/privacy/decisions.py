@@ -88,7 +88,7 @@ class DecisionBook:
         track, asked_at = self._pending.pop(decision.seq, (None, 0.0))
         if track is None or track != decision.track or now - asked_at > self._max_answer_s:
             return False
-        if decision.reveal and decision.lease_s > 0 and decision.identity:
+        if decision.reveal and decision.lease_s > 0:
             expires_at = asked_at + min(decision.lease_s, self._max_lease_s)
             self._leases[track] = Lease(track, expires_at, decision.identity, decision.name)
         else:

@@ -109,5 +109,5 @@ class Sampler:
         if asked.looks < s.first_looks:
             return asked.last_at + s.first_spacing_s
         doublings = min(asked.looks - s.first_looks, 8)
-        spacing_s = min(s.stranger_spacing_s * 2**doublings, s.stranger_spacing_max_s)
-        return asked.last_at + spacing_s
+        spacing_s = min(s.stranger_spacing_s * 2.0**doublings, s.stranger_spacing_max_s)
+        return float(asked.last_at + spacing_s)

@@ -1,1 +1,1 @@
-
+"""Where people are kept: identities, templates, consents. SQLite; everything else is derived from it."""

@@ -1,0 +1,98 @@
+"""`veilcast-node`: the command line of a node. Also `python -m edge_node`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from edge_node.config import NodeSettings
+from edge_node.errors import NodeError
+from edge_node.node import Node
+from protocol.errors import KeyFileError, SettingsError
+from protocol.settings import load_settings
+from vision.errors import VisionError
+
+app = typer.Typer(
+    name="veilcast-node",
+    help="A camera in, an anonymized stream out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def root() -> None:
+    """A camera in, an anonymized stream out."""
+
+
+@app.command(
+    epilog="Examples: veilcast-node run --config deploy/node.toml · "
+    "veilcast-node run --source clip.mp4 --once --record out.mkv"
+)
+def run(
+    config: Annotated[Path | None, typer.Option(help="Settings file (see deploy/node.toml).")] = None,
+    source: Annotated[str | None, typer.Option(help="demo, a camera number, a file, rtsp://…")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Stream a file once, then exit.")] = False,
+    record: Annotated[Path | None, typer.Option(help="Record the anonymized stream (MKV).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the live page.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Counters each second.")] = False,
+) -> None:
+    """Stream until Ctrl-C."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO, stream=sys.stderr,
+        format="%(asctime)s %(levelname).1s node %(message)s", datefmt="%H:%M:%S",
+    )  # fmt: skip
+    for noisy in ("asyncio", "aiohttp.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        settings = load_settings(config, NodeSettings) if config else NodeSettings()
+        settings = _with_options(settings, source, once, record, port)
+        asyncio.run(_stream(settings))
+    except (NodeError, VisionError, KeyFileError, SettingsError) as exc:
+        typer.echo(f"veilcast-node: {exc}", err=True)
+        raise typer.Exit(1) from exc
+
+
+def _with_options(
+    settings: NodeSettings, source: str | None, once: bool, record: Path | None, port: int | None
+) -> NodeSettings:
+    """The command line's words stand above the file's."""
+    replace = msgspec.structs.replace
+    if source is not None:
+        settings = replace(settings, source=replace(settings.source, spec=source))
+    if once:
+        settings = replace(settings, source=replace(settings.source, once=True))
+    if record is not None:
+        settings = replace(settings, record=replace(settings.record, path=str(record)))
+    if port is not None:
+        settings = replace(settings, web=replace(settings.web, port=port))
+    return settings
+
+
+async def _stream(settings: NodeSettings) -> None:
+    """Run a node until SIGINT, SIGTERM or the end of a source that is streamed once."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(Node(settings, loop).run())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        logging.getLogger(__name__).info("stopped")
+
+
+def main() -> None:
+    """Entry point of `veilcast-node`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""The node's wiring: parts built in the order of the data, stopped in reverse. No logic.
+
+Called by `edge_node.__main__`. See docs/architecture.md for the threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from edge_node.analysis import AnalysisSettings, Analyzer
+from edge_node.bridge import LoopCaller, Worker
+from edge_node.capture.grabber import Grabber, SourceState
+from edge_node.capture.source import open_source
+from edge_node.config import NodeSettings
+from edge_node.errors import StartError
+from edge_node.frames import FrameSink, RawFrame
+from edge_node.metrics import Metrics
+from edge_node.pipeline import AnalysisStage, ReleaseStage, SourceBack, SourceGone
+from edge_node.privacy.decisions import DecisionBook
+from edge_node.privacy.release import ReleaseBuffer, ReleaseSettings
+from edge_node.privacy.timeline import Timeline, TimelineSettings
+from edge_node.privacy.veil import Style, VeilSettings
+from edge_node.stream.mjpeg import MjpegSink
+from edge_node.stream.recorder import Recorder
+from edge_node.stream.web import WebServer
+from edge_node.tracking.sampling import Look, Sampler
+from edge_node.tracking.tracker import Tracker, TrackerSettings
+from edge_node.uplink import Uplink
+from protocol.keys import load_keypair, load_public_key
+from protocol.messages import FaceDecision, Refusal, Revoke, Welcome
+from vision.crops import encode_crop
+from vision.detector import Mtcnn, MtcnnSettings
+
+log = logging.getLogger(__name__)
+
+HUB_WAIT_S = 10.0
+"""A file that is streamed once waits this long for the hub before its first frame."""
+
+
+class Node:
+    """One camera, one hub, some sinks."""
+
+    def __init__(self, settings: NodeSettings, loop: asyncio.AbstractEventLoop) -> None:
+        """Load models and keys and open outputs. Raises NodeError, VisionError, KeyFileError."""
+        self._settings = settings
+        self._ended = asyncio.Event()
+        self._opened = asyncio.Event()
+        self._failure: str | None = None
+        self._threads = LoopCaller(loop)
+        self.metrics = Metrics()
+        self.book = DecisionBook()
+        self._uplink = self._make_uplink() if settings.hub.enabled else None
+        self.mjpeg = MjpegSink()
+        self._recorder = self._make_recorder(settings.record.path)
+        self._release = self._make_release()
+        self._analysis = self._make_analysis()
+        self._grabber = Grabber(
+            lambda: open_source(settings.source.spec, loop=not settings.source.once),
+            on_frame=self._on_frame,
+            on_state=self._on_source_state,
+        )
+        self._workers = [
+            Worker("release", self._release.step, self._release.faulted),
+            Worker("analysis", self._analysis.step, self._analysis.faulted),
+        ]
+        self._web = WebServer(settings.web, self) if settings.web.enabled else None
+
+    async def run(self) -> None:
+        """Stream until cancelled, or until a source that is streamed once has ended.
+
+        Raises StartError if a part cannot start or the recording failed.
+        """
+        uplink = asyncio.create_task(self._uplink.run(), name="uplink") if self._uplink else None
+        reporter = asyncio.create_task(self._report(), name="report")
+        try:
+            if self._web is not None:
+                await self._web.start()
+                log.info("live page at %s", self._web.url)
+            if self._settings.source.once and self._uplink is not None:
+                await self._wait_for_hub()
+            for worker in self._workers:
+                worker.start()
+            self._grabber.start()
+            await self._ended.wait()
+        finally:
+            self._grabber.stop()
+            for worker in reversed(self._workers):
+                worker.stop()
+            for sink in self._sinks():
+                sink.close()
+            if self._web is not None:
+                await self._web.stop()
+            for task in (reporter, uplink):
+                if task is not None:
+                    task.cancel()
+            await asyncio.gather(*(t for t in (reporter, uplink) if t), return_exceptions=True)
+        if self._failure is not None:
+            raise StartError(self._failure)
+
+    # --- parts ------------------------------------------------------------------------------
+
+    def _make_uplink(self) -> Uplink:
+        hub = self._settings.hub
+        return Uplink(
+            address=hub.address,
+            keys=load_keypair(Path(hub.key)),
+            hub_key=load_public_key(Path(hub.hub_key)),
+            name=self._settings.name,
+            on_open=self._on_hub_open,
+            on_lost=self._on_hub_lost,
+            on_decision=self._on_decision,
+            on_revoke=self._on_revoke,
+            on_refusal=self._on_refusal,
+        )
+
+    def _make_recorder(self, path: str) -> Recorder | None:
+        return Recorder(Path(path), on_error=self._on_recorder_error) if path else None
+
+    def _sinks(self) -> list[FrameSink]:
+        return [self.mjpeg, self._recorder] if self._recorder is not None else [self.mjpeg]
+
+    def _make_release(self) -> ReleaseStage:
+        release, veil, track = self._settings.release, self._settings.veil, self._settings.track
+        return ReleaseStage(
+            ReleaseBuffer(
+                ReleaseSettings(
+                    max_delay_s=release.max_delay_ms / 1000, lookback_s=release.lookback_ms / 1000
+                )
+            ),
+            Timeline(TimelineSettings(backfill_s=track.backfill_ms / 1000)),
+            lambda: self.book.leases,
+            VeilSettings(Style(veil.style), veil.growth, veil.captions),
+            self._sinks(),
+            self.metrics,
+            on_drained=lambda: self._threads.call(self._ended.set),
+        )
+
+    def _make_analysis(self) -> AnalysisStage:
+        detect = self._settings.detect
+        detector = Mtcnn(
+            MtcnnSettings(
+                min_face_px=detect.min_face_px, onet_score=detect.min_score, halving=True,
+                runtime=detect.runtime, threads=detect.threads,
+            )
+        )  # fmt: skip
+        tracker = Tracker(
+            TrackerSettings(
+                min_score=detect.min_score, trust_score=detect.trust_score,
+                coast_s=self._settings.track.coast_ms / 1000,
+            )
+        )  # fmt: skip
+        return AnalysisStage(
+            Analyzer(detector, tracker, AnalysisSettings(scan_every_s=detect.scan_every_ms / 1000)),
+            Sampler(),
+            lambda: self.book.leases,
+            on_analysis=self._release.mailbox.put,
+            on_look=lambda look: self._threads.call(self._ask, look, encode_crop(look.crop)),
+            metrics=self.metrics,
+        )
+
+    # --- capture thread ---------------------------------------------------------------------
+
+    def _on_frame(self, frame: RawFrame) -> None:
+        self.metrics.captured.inc()
+        self._release.mailbox.put(frame)
+        self._analysis.slot.put(frame)
+
+    def _on_source_state(self, state: SourceState, text: str) -> None:
+        self.source_state = (state, text)
+        log.info("source %s: %s", state.value, text)
+        match state:
+            case SourceState.LIVE:
+                self._release.mailbox.put(SourceBack())
+            case SourceState.LOST:
+                self._release.mailbox.put(SourceGone(is_end=False))
+            case SourceState.FAILED:
+                self._threads.call(self._fail, text)
+            case SourceState.ENDED:
+                self._release.mailbox.put(SourceGone(is_end=True))
+
+    # --- event loop -------------------------------------------------------------------------
+
+    def _ask(self, look: Look, jpeg: bytes) -> None:
+        if self._uplink is None:
+            return
+        seq = self._uplink.ask(look.track, jpeg, look.crop.landmarks, look.quality)
+        if seq is not None:
+            self.metrics.asked.inc()
+            self.book.asked(seq, look.track, time.monotonic())
+
+    def _on_hub_open(self, welcome: Welcome) -> None:
+        self.book.opened()
+        self.metrics.hub_connected.set(1)
+        self._opened.set()
+
+    def _on_hub_lost(self, *reason: Any) -> None:
+        self.book.lost()
+        self.metrics.hub_connected.set(0)
+
+    def _on_decision(self, decision: FaceDecision, now: float) -> None:
+        counts = self.book.answered(decision, now)
+        outcome = "stale" if not counts else "reveal" if decision.reveal else "veil"
+        self.metrics.decisions.labels(outcome).inc()
+
+    def _on_revoke(self, revoke: Revoke, now: float) -> None:
+        self.book.revoked(revoke)
+        self.metrics.decisions.labels("revoke").inc()
+
+    def _on_refusal(self, refusal: Refusal, now: float) -> None:
+        self.book.gave_up(refusal.seq)
+        self.metrics.decisions.labels("refused").inc()
+
+    def _on_recorder_error(self, text: str) -> None:
+        log.error("%s", text)
+        if self._settings.source.once:
+            self._threads.call(self._fail, text)
+
+    def _fail(self, text: str) -> None:
+        self._failure = self._failure or text
+        self._ended.set()
+
+    async def _wait_for_hub(self) -> None:
+        try:
+            await asyncio.wait_for(self._opened.wait(), HUB_WAIT_S)
+        except TimeoutError:
+            log.warning("no hub at %s: everyone stays veiled", self._settings.hub.address)
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            self.metrics.report()

@@ -1,0 +1,50 @@
+"""The embedder port and its manifest. Implemented by `dlib_resnet` and `vggface2`; tests bring fakes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vision.crops import FaceCrop
+
+Embeddings = NDArray[np.float32]
+"""(N, D) float32, each row of length 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelManifest:
+    """What is known of a model. Templates are bound to `model_id` and never compared across models."""
+
+    model_id: str
+    dimension: int
+    sha256: str
+    licence: str
+    threshold: float
+    """Similarity (cosine) from which two faces count as one person."""
+    margin: float
+    """By how much the best person must beat the second best."""
+    measured: str
+    """Where the two numbers come from."""
+
+
+class Embedder(Protocol):
+    """One model, loaded. Blocking; owned by the hub's inference thread."""
+
+    @property
+    def manifest(self) -> ModelManifest: ...
+
+    def embed(self, crops: Sequence[FaceCrop]) -> Embeddings:
+        """(N, D) embeddings of N crops, in order; N may be 0."""
+        ...
+
+
+def normalized(raw: NDArray[np.float32]) -> Embeddings:
+    """Rows scaled to length 1. Raises ValueError for rows that are zero or not finite."""
+    lengths = np.linalg.norm(raw, axis=1, keepdims=True)
+    if not np.isfinite(lengths).all() or (lengths < 1e-6).any():
+        raise ValueError("an embedder returned a vector without direction")
+    return np.asarray(raw / lengths, np.float32)

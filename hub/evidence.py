@@ -1,0 +1,165 @@
+"""What the looks of one track say together: a fused probe, agreement, contradiction. Pure.
+
+Owned by `hub.recognizer`. A reveal needs K of the last N looks to agree on one person, each with
+threshold and margin, and the quality-weighted mean of the looks to agree as well; one confident look at
+someone else ends it (promise 6).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hub.gallery import Candidate
+
+Probe = NDArray[np.float32]
+TrackKey = tuple[str, bytes, int]
+"""Node, session, track."""
+
+MAX_TRACKS = 4_096
+"""Tracks remembered; the one not looked at for longest is forgotten (and veiled)."""
+FORGET_S = 30.0
+"""A track without a look for this long has left."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceSettings:
+    """K of N, and the model's threshold and margin."""
+
+    threshold: float
+    margin: float
+    k: int = 2
+    n: int = 3
+    contradiction: float = 0.05
+    """A look whose similarity to the person shown is this far below the threshold ends the reveal."""
+    stranger_gap: float = 0.05
+    """Someone is proven to be nobody of the gallery only this far below the threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Who the track is, as far as can be told."""
+
+    identity: str
+    """Empty where nobody is proven."""
+    similarity: float = 0.0
+    margin: float = 0.0
+    reason: str = ""
+    is_stranger: bool = False
+    """Proven to be nobody of the gallery: enough looks, all of them clearly unlike everyone."""
+
+
+@dataclass(slots=True)
+class _Look:
+    probe: Probe
+    quality: float
+    vote: str
+    best: float
+    """Similarity to the closest person."""
+
+
+@dataclass(slots=True)
+class _TrackEvidence:
+    looks: deque[_Look]
+    seen_at: float
+    proven: str = ""
+
+
+@dataclass(slots=True)
+class EvidenceBook:
+    """All tracks of all nodes."""
+
+    settings: EvidenceSettings
+    _tracks: OrderedDict[TrackKey, _TrackEvidence] = field(default_factory=OrderedDict)
+
+    def __len__(self) -> int:
+        return len(self._tracks)
+
+    def look(
+        self, key: TrackKey, probe: Probe, quality: float, now: float,
+        identify: Callable[[Probe], Sequence[Candidate]],
+    ) -> Finding:  # fmt: skip
+        """Take in a look at a track: probe (D,) of length 1, quality in 0..1."""
+        self._forget_old(now)
+        track = self._tracks.pop(key, None) or _TrackEvidence(deque(maxlen=self.settings.n), now)
+        self._tracks[key] = track
+        track.seen_at = now
+        candidates = identify(probe)
+        vote = self._vote(candidates)
+        if track.proven and self._contradicts(track.proven, vote, candidates):
+            track.looks.clear()
+            track.proven = ""
+        best = candidates[0].similarity if candidates else 0.0
+        track.looks.append(_Look(probe, max(quality, 0.01), vote, best))
+        finding = self._judge(track, identify)
+        track.proven = finding.identity
+        return finding
+
+    def proven(self, identity: str) -> list[TrackKey]:
+        """The tracks that are proven to be this identity."""
+        return [key for key, track in self._tracks.items() if track.proven == identity]
+
+    def forget(self, key: TrackKey) -> None:
+        """The track starts from nothing."""
+        self._tracks.pop(key, None)
+
+    def forget_session(self, node: str, session: bytes) -> None:
+        """The node's session is over."""
+        for key in [k for k in self._tracks if k[:2] == (node, session)]:
+            del self._tracks[key]
+
+    def clear(self) -> None:
+        """The gallery changed: votes given before compare with people who may be gone."""
+        self._tracks.clear()
+
+    def _vote(self, candidates: Sequence[Candidate]) -> str:
+        return self._accepted(candidates).identity
+
+    def _accepted(self, candidates: Sequence[Candidate]) -> Finding:
+        if not candidates:
+            return Finding("", reason="nobody is enrolled")
+        best = candidates[0]
+        # With nobody to compare with, the margin is to a similarity of zero.
+        second = candidates[1].similarity if len(candidates) > 1 else 0.0
+        margin = best.similarity - second
+        if best.similarity < self.settings.threshold:
+            return Finding("", best.similarity, margin, "not similar enough to anyone")
+        if margin < self.settings.margin:
+            return Finding("", best.similarity, margin, "two people are about equally similar")
+        return Finding(best.identity, best.similarity, margin)
+
+    def _contradicts(self, proven: str, vote: str, candidates: Sequence[Candidate]) -> bool:
+        if vote and vote != proven:
+            return True
+        similarity = next((c.similarity for c in candidates if c.identity == proven), 0.0)
+        return similarity < self.settings.threshold - self.settings.contradiction
+
+    def _judge(self, track: _TrackEvidence, identify: Callable[[Probe], Sequence[Candidate]]) -> Finding:
+        weights = np.array([look.quality for look in track.looks], np.float32)
+        mean = np.average([look.probe for look in track.looks], axis=0, weights=weights)
+        length = float(np.linalg.norm(mean))
+        if length < 1e-6:
+            return Finding("", reason="the looks disagree")
+        fused = self._accepted(identify((mean / length).astype(np.float32)))
+        if not fused.identity:
+            limit = self.settings.threshold - self.settings.stranger_gap
+            closest = max(fused.similarity, *(look.best for look in track.looks))
+            is_stranger = len(track.looks) >= self.settings.k and closest < limit
+            return Finding("", fused.similarity, fused.margin, fused.reason, is_stranger)
+        agreeing = sum(look.vote == fused.identity for look in track.looks)
+        if agreeing < self.settings.k:
+            return Finding("", fused.similarity, fused.margin, f"{agreeing} of {self.settings.k} looks agree")
+        if any(look.vote not in ("", fused.identity) for look in track.looks):
+            return Finding("", fused.similarity, fused.margin, "the looks disagree")
+        return fused
+
+    def _forget_old(self, now: float) -> None:
+        while self._tracks:
+            key, track = next(iter(self._tracks.items()))
+            if len(self._tracks) < MAX_TRACKS and now - track.seen_at < FORGET_S:
+                return
+            del self._tracks[key]

@@ -1,0 +1,20 @@
+"""What can go wrong with kept people.
+
+StoreError            the store itself: missing folder, damaged or newer file, full disk
+├── NotFoundError     nobody of that name
+└── ConflictError     the name or the limit does not allow it
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """One clear line for a person."""
+
+
+class NotFoundError(StoreError):
+    """Nobody of that name is enrolled."""
+
+
+class ConflictError(StoreError):
+    """What is kept already does not allow it."""

@@ -1,0 +1,274 @@
+"""Identities, their templates and consents, in SQLite. All or nothing: each method is one transaction.
+
+Blocking; the hub calls it from its inference thread or an executor. Times are UTC epoch seconds and are
+given by the caller. Embeddings become bytes and back in `_to_bytes` and `_from_bytes` alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Row, create_engine, delete, event, func, insert, select, update
+from sqlalchemy.exc import DatabaseError, IntegrityError
+
+from hub.embedding.port import Embeddings
+from hub.gallery import Gallery
+from hub.policy import LiveConsent
+from hub.store.errors import ConflictError, NotFoundError, StoreError
+from hub.store.schema import SCHEMA_VERSION, consents, identities, meta, metadata, templates
+from protocol import limits
+from protocol.messages import Consent, Person, Template
+
+
+@dataclass(frozen=True, slots=True)
+class NewTemplate:
+    """A template to keep: embedding (D,) of length 1, and where it came from."""
+
+    embedding: NDArray[np.float32]
+    model_id: str
+    source: str
+    quality: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewConsent:
+    """A consent to record."""
+
+    cameras: tuple[str, ...] = ()
+    until: float | None = None
+    note: str = ""
+
+
+class PeopleStore:
+    """One SQLite file, mode 0600, in a folder made with mode 0700. Raises StoreError."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as exc:
+            raise StoreError(f"cannot open the store {path}: {exc.strerror}") from exc
+        self._path = path
+        self._engine = create_engine(f"sqlite:///{path}")
+        event.listen(self._engine, "connect", _prepare)
+        with self._transaction() as db:
+            metadata.create_all(db)
+            found = db.scalar(select(meta.c.value).where(meta.c.key == "schema"))
+            if found is None:
+                db.execute(
+                    insert(meta), [{"key": "schema", "value": SCHEMA_VERSION}, {"key": "version", "value": 0}]
+                )
+            elif found > SCHEMA_VERSION:
+                raise StoreError(f"{path} was written by a newer Veilcast (schema {found}): update this one")
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # --- people -----------------------------------------------------------------------------
+
+    def add(self, name: str, new: Sequence[NewTemplate], consent: NewConsent | None, now: float) -> Person:
+        """Enrol a person, or add templates to a known one; a consent replaces the live one.
+
+        Raises ConflictError where the person would hold more than limits.MAX_TEMPLATES.
+        """
+        with self._transaction() as db:
+            row = self._find(db, name)
+            if row is None:
+                identity = secrets.token_hex(8)
+                values = {"id": identity, "name": name, "name_key": _key(name), "added_at": now}
+                db.execute(insert(identities).values(**values))
+            else:
+                identity = row.id
+            held = db.scalar(
+                select(func.count()).select_from(templates).where(templates.c.identity == identity)
+            )
+            if (held or 0) + len(new) > limits.MAX_TEMPLATES:
+                raise ConflictError(f"one person holds at most {limits.MAX_TEMPLATES} photos")
+            for template in new:
+                db.execute(
+                    insert(templates).values(
+                        identity=identity, model_id=template.model_id, source=template.source,
+                        embedding=_to_bytes(template.embedding), quality=template.quality, added_at=now,
+                    )
+                )  # fmt: skip
+            if consent is not None:
+                self._grant(db, identity, consent, now)
+            self._changed(db)
+            return self._person(db, self._get(db, name), now)
+
+    def remove(self, name: str, now: float) -> Person:
+        """Forget a person: identity, templates, consents. Returns who it was. Raises NotFoundError."""
+        with self._transaction() as db:
+            row = self._get(db, name)
+            person = self._person(db, row, now)
+            db.execute(delete(identities).where(identities.c.id == row.id))  # the rest cascades
+            self._changed(db)
+        with self._engine.connect() as raw:  # nothing deleted stays readable in the write-ahead log
+            raw.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        return person
+
+    def show(self, name: str, now: float) -> Person:
+        """Raises NotFoundError."""
+        with self._transaction() as db:
+            return self._person(db, self._get(db, name), now)
+
+    def page(self, after: str, limit: int, now: float) -> tuple[list[Person], bool]:
+        """Up to `limit` people in order of their names, after the name `after`; whether more follow."""
+        with self._transaction() as db:
+            query = select(identities).order_by(identities.c.name_key).limit(limit + 1)
+            if after:
+                query = query.where(identities.c.name_key > _key(after))
+            rows = db.execute(query).all()
+            return [self._person(db, row, now) for row in rows[:limit]], len(rows) > limit
+
+    # --- consents ---------------------------------------------------------------------------
+
+    def grant(self, name: str, consent: NewConsent, now: float) -> Person:
+        """Record a consent in place of the live one. Raises NotFoundError, ConflictError."""
+        with self._transaction() as db:
+            row = self._get(db, name)
+            self._grant(db, row.id, consent, now)
+            self._changed(db)
+            return self._person(db, row, now)
+
+    def withdraw(self, name: str, now: float) -> Person:
+        """End every live consent of a person. Raises NotFoundError."""
+        with self._transaction() as db:
+            row = self._get(db, name)
+            self._withdraw(db, row.id, now)
+            self._changed(db)
+            return self._person(db, row, now)
+
+    # --- what recognition needs ---------------------------------------------------------------
+
+    def load(self, model_id: str, dimension: int, now: float) -> tuple[Gallery, dict[str, LiveConsent]]:
+        """The gallery of one model and the consents that live at `now`, by identity."""
+        with self._transaction() as db:
+            version = db.scalar(select(meta.c.value).where(meta.c.key == "version")) or 0
+            rows = db.execute(
+                select(templates.c.identity, templates.c.embedding)
+                .where(templates.c.model_id == model_id)
+                .order_by(templates.c.id)
+            ).all()
+            live = db.execute(
+                select(consents, identities.c.name)
+                .join(identities, identities.c.id == consents.c.identity)
+                .where(consents.c.withdrawn_at.is_(None))
+                .where((consents.c.until.is_(None)) | (consents.c.until > now))
+            ).all()
+        owners = [row.identity for row in rows]
+        embeddings = _from_bytes([row.embedding for row in rows], dimension)
+        by_identity = {
+            row.identity: LiveConsent(row.identity, row.name, frozenset(json.loads(row.cameras)), row.until)
+            for row in live
+        }
+        return Gallery(version, dimension, owners, embeddings), by_identity
+
+    def count_other_models(self, model_id: str) -> int:
+        """People who hold templates, but none of this model: they are not recognized until re-enrolled."""
+        with self._transaction() as db:
+            known = select(templates.c.identity).where(templates.c.model_id == model_id)
+            query = select(func.count(func.distinct(templates.c.identity))).where(
+                templates.c.identity.not_in(known)
+            )
+            return db.scalar(query) or 0
+
+    # --- inside a transaction -----------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as db:
+                yield db
+        except IntegrityError as exc:
+            raise ConflictError("that name is taken") from exc
+        except DatabaseError as exc:
+            # The text of the driver's error names what is wrong (disk full, locked, not a database);
+            # SQLAlchemy's own would repeat the values.
+            raise StoreError(f"the store {self._path} cannot be used: {exc.orig}") from exc
+
+    def _find(self, db: Connection, name: str) -> Row[Any] | None:
+        return db.execute(select(identities).where(identities.c.name_key == _key(name))).one_or_none()
+
+    def _get(self, db: Connection, name: str) -> Row[Any]:
+        row = self._find(db, name)
+        if row is None:
+            raise NotFoundError(f"nobody named {name} is enrolled")
+        return row
+
+    def _grant(self, db: Connection, identity: str, consent: NewConsent, now: float) -> None:
+        held = db.scalar(select(func.count()).select_from(consents).where(consents.c.identity == identity))
+        if (held or 0) >= limits.MAX_CONSENTS:
+            raise ConflictError(f"one person's history holds at most {limits.MAX_CONSENTS} consents")
+        self._withdraw(db, identity, now)
+        db.execute(
+            insert(consents).values(
+                id=secrets.token_hex(8), identity=identity, granted_at=now, until=consent.until,
+                withdrawn_at=None, cameras=json.dumps(list(consent.cameras)), note=consent.note,
+            )
+        )  # fmt: skip
+
+    def _withdraw(self, db: Connection, identity: str, now: float) -> None:
+        db.execute(
+            update(consents)
+            .where(consents.c.identity == identity)
+            .where(consents.c.withdrawn_at.is_(None))
+            .values(withdrawn_at=now)
+        )
+
+    def _changed(self, db: Connection) -> None:
+        db.execute(update(meta).where(meta.c.key == "version").values(value=meta.c.value + 1))
+
+    def _person(self, db: Connection, row: Row[Any], now: float) -> Person:
+        history = db.execute(
+            select(consents).where(consents.c.identity == row.id).order_by(consents.c.granted_at)
+        ).all()
+        kept = db.execute(
+            select(templates.c.model_id, templates.c.source, templates.c.quality, templates.c.added_at)
+            .where(templates.c.identity == row.id)
+            .order_by(templates.c.id)
+        ).all()
+        live = any(c.withdrawn_at is None and (c.until is None or c.until > now) for c in history)
+        return Person(
+            identity=row.id, name=row.name, added_at=row.added_at, consented=live,
+            consents=tuple(
+                Consent(
+                    id=c.id, granted_at=c.granted_at, until=c.until, withdrawn_at=c.withdrawn_at,
+                    cameras=tuple(json.loads(c.cameras)), note=c.note,
+                )
+                for c in history
+            ),
+            templates=tuple(
+                Template(model_id=t.model_id, source=t.source, quality=t.quality, added_at=t.added_at)
+                for t in kept
+            ),
+        )  # fmt: skip
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    for pragma in ("foreign_keys=ON", "journal_mode=WAL", "secure_delete=ON", "busy_timeout=5000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _key(name: str) -> str:
+    return name.casefold()
+
+
+def _to_bytes(embedding: NDArray[np.float32]) -> bytes:
+    return np.ascontiguousarray(embedding, "<f4").tobytes()
+
+
+def _from_bytes(blobs: Sequence[bytes], dimension: int) -> Embeddings:
+    if any(len(blob) != 4 * dimension for blob in blobs):
+        raise StoreError("a stored template has the wrong size: the store is damaged")
+    joined = np.frombuffer(b"".join(blobs), "<f4").astype(np.float32)
+    return joined.reshape(len(blobs), dimension)

@@ -1,0 +1,147 @@
+"""What is kept, and what is gone."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hub.store.errors import ConflictError, NotFoundError, StoreError
+from hub.store.people import NewConsent, NewTemplate, PeopleStore
+from protocol.limits import MAX_TEMPLATES
+
+NOW = 1_700_000_000.0
+MODEL = "test-4"
+
+
+def template(seed: int = 0, model: str = MODEL) -> NewTemplate:
+    row = np.random.default_rng(seed).normal(size=4).astype(np.float32)
+    return NewTemplate(row / np.linalg.norm(row), model, f"{seed}.jpg", 0.9)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> PeopleStore:
+    return PeopleStore(tmp_path / "state" / "people.db")
+
+
+def test_a_person_is_kept_with_templates_and_consent(store: PeopleStore) -> None:
+    person = store.add("Ada", [template(1), template(2)], NewConsent(("door",), NOW + 100, "form 1"), NOW)
+    assert person.consented
+    assert [t.source for t in person.templates] == ["1.jpg", "2.jpg"]
+    assert person.consents[0].cameras == ("door",)
+    assert store.show("ada", NOW) == person
+
+
+def test_what_is_kept_survives_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "people.db"
+    store = PeopleStore(path)
+    store.add("Ada", [template(1)], NewConsent(), NOW)
+    store.close()
+    gallery, consents = PeopleStore(path).load(MODEL, 4, NOW)
+    assert len(gallery) == 1
+    assert [c.name for c in consents.values()] == ["Ada"]
+    (found,) = gallery.identify(template(1).embedding[None])
+    assert found[0].similarity == pytest.approx(1.0, abs=1e-6)
+
+
+def test_adding_again_adds_photos_and_replaces_the_consent(store: PeopleStore) -> None:
+    store.add("Ada", [template(1)], NewConsent(), NOW)
+    person = store.add("ADA", [template(2)], NewConsent(("yard",)), NOW + 1)
+    assert (person.name, len(person.templates), len(person.consents)) == ("Ada", 2, 2)
+    assert person.consents[0].withdrawn_at == NOW + 1
+
+
+def test_only_templates_of_the_model_are_in_its_gallery(store: PeopleStore) -> None:
+    store.add("Ada", [template(1, "other")], NewConsent(), NOW)
+    gallery, _ = store.load(MODEL, 4, NOW)
+    assert len(gallery) == 0
+    assert store.count_other_models(MODEL) == 1
+
+
+def test_a_withdrawn_or_expired_consent_does_not_live(store: PeopleStore) -> None:
+    store.add("Ada", [template(1)], NewConsent(), NOW)
+    store.add("Bea", [template(2)], NewConsent(until=NOW + 10), NOW)
+    assert len(store.load(MODEL, 4, NOW)[1]) == 2
+    assert len(store.load(MODEL, 4, NOW + 10)[1]) == 1
+    assert not store.withdraw("Ada", NOW + 11).consented
+    assert store.load(MODEL, 4, NOW + 11)[1] == {}
+    assert store.grant("Ada", NewConsent(), NOW + 12).consented
+
+
+def test_removal_leaves_no_byte_of_a_person(tmp_path: Path) -> None:
+    path = tmp_path / "people.db"
+    store = PeopleStore(path)
+    store.add("Ada Lovelace", [template(1)], NewConsent(note="form 17"), NOW)
+    secret = template(1).embedding.astype("<f4").tobytes()
+    store.remove("ada lovelace", NOW)
+    store.close()
+    kept = b"".join(p.read_bytes() for p in tmp_path.iterdir())
+    assert secret not in kept
+    assert b"Lovelace" not in kept
+    assert b"form 17" not in kept
+
+
+def test_whoever_is_not_enrolled_is_not_found(store: PeopleStore) -> None:
+    for act in (
+        lambda: store.show("Bea", NOW),
+        lambda: store.remove("Bea", NOW),
+        lambda: store.withdraw("Bea", NOW),
+        lambda: store.grant("Bea", NewConsent(), NOW),
+    ):
+        with pytest.raises(NotFoundError, match="nobody named Bea"):
+            act()
+
+
+def test_an_enrolment_that_fails_changes_nothing(store: PeopleStore) -> None:
+    too_many = [template(i) for i in range(MAX_TEMPLATES + 1)]
+    with pytest.raises(ConflictError):
+        store.add("Ada", too_many, NewConsent(), NOW)
+    with pytest.raises(NotFoundError):
+        store.show("Ada", NOW)
+
+
+def test_people_come_in_pages_by_name(store: PeopleStore) -> None:
+    for name in ("Cleo", "ada", "Bea"):
+        store.add(name, [template(1)], None, NOW)
+    first, more = store.page("", 2, NOW)
+    rest, end = store.page(first[-1].name, 2, NOW)
+    assert [p.name for p in first + rest] == ["ada", "Bea", "Cleo"]
+    assert (more, end) == (True, False)
+
+
+def test_each_change_gives_the_gallery_a_new_version(store: PeopleStore) -> None:
+    store.add("Ada", [template(1)], NewConsent(), NOW)
+    before = store.load(MODEL, 4, NOW)[0].version
+    store.withdraw("Ada", NOW)
+    assert store.load(MODEL, 4, NOW)[0].version > before
+
+
+def test_the_file_is_private(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        PeopleStore(tmp_path / "state" / "people.db").add("Ada", [template(1)], None, NOW)
+    finally:
+        os.umask(old)
+    assert (tmp_path / "state").stat().st_mode & 0o077 == 0
+    for path in (tmp_path / "state").iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_newer_store_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "people.db"
+    PeopleStore(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE meta SET value = 99 WHERE key = 'schema'")
+    with pytest.raises(StoreError, match="newer Veilcast"):
+        PeopleStore(path)
+
+
+def test_a_damaged_store_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "people.db"
+    path.write_bytes(b"this is no database, but long enough to be read as one" * 100)
+    with pytest.raises(StoreError, match="not a database") as caught:
+        PeopleStore(path)
+    assert "\n" not in str(caught.value)

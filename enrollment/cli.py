@@ -129,8 +129,9 @@ def add(
 ) -> None:
     """Enrol a person from photos and RECORD THEIR CONSENT, until DATE or until it is withdrawn.
 
-    Adds photos where the name is enrolled already. Good photos are enrolled, others named with the
-    reason (exit code 1). Run this only for people who agreed to be shown.
+    Adds photos where the name is enrolled already; the consent given here then takes the place of the
+    one before. Good photos are enrolled, others named with the reason (exit code 1). Run this only for
+    people who agreed to be shown.
     """
     with _lines_for_errors(as_json):
         terms = inputs.consent_terms(consent_until, cameras, note, time.time())

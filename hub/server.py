@@ -124,8 +124,10 @@ class Server:
             self._socket.setsockopt(zmq.IPV6, "[" in self._settings.address)
             self._socket.bind(self._settings.address)
         except zmq.ZMQError as exc:
+            self._socket.close()
             self._auth.stop()
-            self._context.destroy(linger=0)
+            self._context.term()
+            self._context = None
             raise StartError(
                 f"cannot listen on {self._settings.address}: {exc.strerror}; "
                 "write tcp://ADDRESS:PORT of this machine, with a port that is free"

@@ -5,24 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import zmq
-import zmq.asyncio
 
 from hub.errors import DeclinedError, StartError
 from hub.server import Server, ServerSettings
-from protocol.codec import decode, encode
-from protocol.keys import KeyPair, Peer
+from protocol.keys import Peer
 from protocol.messages import (
     AnyMessage,
     FaceDecision,
-    FaceQuery,
     Goodbye,
-    Heartbeat,
     Hello,
     ListPeople,
     People,
@@ -31,57 +25,10 @@ from protocol.messages import (
     Revoke,
     Welcome,
 )
+from tests.hub_client import connected
 from tests.hub_fake import FakeHandler, Keyring, plain_answer, running
-from tests.protocol.examples import LANDMARKS
 
 WAIT_S = 15.0
-
-
-class RawClient:
-    """A socket with a key and no manners."""
-
-    def __init__(self, server: Server, keys: KeyPair | None, hub_key: bytes) -> None:
-        self._context = zmq.asyncio.Context()
-        self.socket = self._context.socket(zmq.DEALER)
-        self.socket.setsockopt(zmq.LINGER, 0)
-        if keys is not None:
-            self.socket.curve_serverkey = hub_key
-            self.socket.curve_publickey = keys.public
-            self.socket.curve_secretkey = keys.secret
-        self.socket.connect(server.address)
-        self.session = os.urandom(16)
-
-    def close(self) -> None:
-        self.socket.close()
-        self._context.term()
-
-    async def say(self, message: AnyMessage, payloads: Sequence[bytes] = ()) -> None:
-        await self.socket.send_multipart(encode(message, payloads))
-
-    async def hear(self) -> AnyMessage:
-        """The next message that is no heartbeat."""
-        while True:
-            parts = await asyncio.wait_for(self.socket.recv_multipart(), WAIT_S)
-            message, _ = decode(parts)
-            if not isinstance(message, Heartbeat):
-                return message
-
-    async def greet(self, peer: Peer) -> AnyMessage:
-        hello = Hello(session=self.session, role=peer.role, name=peer.name, versions=(1,))
-        await self.say(hello)
-        return await self.hear()
-
-    def query(self, seq: int, track: int = 2) -> FaceQuery:
-        return FaceQuery(session=self.session, seq=seq, track=track, landmarks=LANDMARKS, quality=0.5)
-
-
-@asynccontextmanager
-async def connected(server: Server, keys: KeyPair | None, hub_key: bytes) -> AsyncIterator[RawClient]:
-    client = RawClient(server, keys, hub_key)
-    try:
-        yield client
-    finally:
-        client.close()
 
 
 @pytest.fixture
@@ -96,7 +43,7 @@ async def test_an_allowed_key_is_welcomed_and_answered(keys: Keyring) -> None:
     door, handler = keys.client("door"), FakeHandler()
     async with (
         running(keys, handler) as server,
-        connected(server, door, keys.hub.public) as client,
+        connected(server.address, door, keys.hub.public) as client,
     ):
         welcome = await client.greet(DOOR)
         assert isinstance(welcome, Welcome)
@@ -114,8 +61,8 @@ async def test_an_unknown_key_gets_nothing(keys: Keyring) -> None:
     handler = FakeHandler()
     async with (
         running(keys, handler) as server,
-        connected(server, stranger, keys.hub.public) as outside,
-        connected(server, door, keys.hub.public) as inside,
+        connected(server.address, stranger, keys.hub.public) as outside,
+        connected(server.address, door, keys.hub.public) as inside,
     ):
         hello = Hello(session=outside.session, role="node", name="door", versions=(1,))
         await outside.say(hello)
@@ -129,8 +76,8 @@ async def test_without_encryption_nothing_is_heard(keys: Keyring) -> None:
     door = keys.client("door")
     async with (
         running(keys, FakeHandler()) as server,
-        connected(server, None, b"") as plain,
-        connected(server, door, keys.hub.public) as inside,
+        connected(server.address, None, b"") as plain,
+        connected(server.address, door, keys.hub.public) as inside,
     ):
         await plain.say(Hello(session=plain.session, role="node", name="door", versions=(1,)))
         assert isinstance(await inside.greet(DOOR), Welcome)
@@ -142,7 +89,7 @@ async def test_a_key_can_be_added_while_the_hub_runs(keys: Keyring) -> None:
     async with running(keys, FakeHandler()) as server:
         door = keys.client("door")
         await read_allow_list(server)
-        async with connected(server, door, keys.hub.public) as client:
+        async with connected(server.address, door, keys.hub.public) as client:
             assert isinstance(await client.greet(DOOR), Welcome)
 
 
@@ -150,7 +97,7 @@ async def test_a_removed_key_loses_its_session_and_is_not_heard_again(keys: Keyr
     door, handler = keys.client("door"), FakeHandler()
     async with (
         running(keys, handler) as server,
-        connected(server, door, keys.hub.public) as client,
+        connected(server.address, door, keys.hub.public) as client,
     ):
         await client.greet(DOOR)
         keys.file_of("door").unlink()
@@ -168,7 +115,7 @@ async def test_a_broken_allow_list_lets_nobody_in(keys: Keyring) -> None:
     keys.file_of("door").write_text("broken")
     async with (
         running(keys, FakeHandler()) as server,
-        connected(server, door, keys.hub.public) as client,
+        connected(server.address, door, keys.hub.public) as client,
     ):
         await client.say(Hello(session=client.session, role="node", name="door", versions=(1,)))
         assert not await client.socket.poll(500)
@@ -178,8 +125,8 @@ async def test_any_bytes_leave_the_hub_serving(keys: Keyring) -> None:
     door, hall = keys.client("door"), keys.client("hall")
     async with (
         running(keys, FakeHandler()) as server,
-        connected(server, door, keys.hub.public) as rude,
-        connected(server, hall, keys.hub.public) as client,
+        connected(server.address, door, keys.hub.public) as rude,
+        connected(server.address, hall, keys.hub.public) as client,
     ):
         await rude.greet(DOOR)
         for parts in ([b""], [b"\xc1"], [b"x"] * 40, [b"\x91" * 4000], [b"", b"", b""]):
@@ -205,7 +152,7 @@ async def test_too_many_questions_shed_the_oldest(keys: Keyring) -> None:
     settings = ServerSettings(address="tcp://127.0.0.1:*", max_in_flight=2)
     async with (
         running(keys, handler, settings) as server,
-        connected(server, door, keys.hub.public) as client,
+        connected(server.address, door, keys.hub.public) as client,
     ):
         await client.greet(DOOR)
         for seq in range(1, 5):
@@ -231,7 +178,7 @@ async def test_admin_requests_are_bounded_and_never_given_up(keys: Keyring) -> N
     ada = keys.client("ada", "admin")
     async with (
         running(keys, FakeHandler(slow)) as server,
-        connected(server, ada, keys.hub.public) as client,
+        connected(server.address, ada, keys.hub.public) as client,
     ):
         await client.greet(ADA)
         for seq in range(1, 11):
@@ -254,7 +201,7 @@ async def test_what_the_handler_declines_or_fails_at_is_refused(
     ada = keys.client("ada", "admin")
     async with (
         running(keys, FakeHandler(answer)) as server,
-        connected(server, ada, keys.hub.public) as client,
+        connected(server.address, ada, keys.hub.public) as client,
     ):
         await client.greet(ADA)
         for seq, code in ((1, "not-found"), (2, "internal")):
@@ -271,7 +218,7 @@ async def test_a_peer_that_reads_nothing_loses_its_session(keys: Keyring) -> Non
     door, handler = keys.client("door"), FakeHandler()
     async with (
         running(keys, handler) as server,
-        connected(server, door, keys.hub.public) as client,
+        connected(server.address, door, keys.hub.public) as client,
     ):
         await client.greet(DOOR)
         await handler.next()
@@ -287,7 +234,7 @@ async def test_the_hub_says_goodbye(keys: Keyring) -> None:
     door = keys.client("door")
     server = Server(ServerSettings(address="tcp://127.0.0.1:*"), keys.hub, keys.allow_list, FakeHandler())
     await server.start()
-    async with connected(server, door, keys.hub.public) as client:
+    async with connected(server.address, door, keys.hub.public) as client:
         await client.greet(DOOR)
         _, goodbye = await asyncio.gather(server.stop(), client.hear())
         assert isinstance(goodbye, Goodbye)

@@ -1,0 +1,273 @@
+"""`veilcast-hub`: make a hub, say who may connect, run it. Also `python -m hub`.
+
+Thin: every command reads its settings, does one thing, and turns what a person can meet into one line
+and an exit code. The hub itself is built in hub/service.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hub.config import HubSettings, StateFiles
+from hub.errors import HubError
+from hub.service import open_hub
+from hub.store.errors import StoreError
+from protocol.errors import KeyFileError, SettingsError
+from protocol.keys import (
+    KeyPair,
+    Peer,
+    PublicKey,
+    allowed_file,
+    create_keypair,
+    load_keypair,
+    read_public_key,
+    scan_public_keys,
+    write_public_key,
+)
+from protocol.messages import Role
+from protocol.settings import load_settings
+from vision.errors import VisionError
+
+log = logging.getLogger("hub")
+
+EXIT_FAILED = 1
+HELP = "The hub: face crops in, decisions out. Only keys that were let in can talk to it."
+EPILOG = """Examples:
+
+  veilcast-hub init
+
+  veilcast-hub keys make-node door var/door
+
+  veilcast-hub keys add ann.pub
+
+  veilcast-hub run --config deploy/hub.toml
+
+Exit codes: 0 done; 1 it cannot go on, and one line says why; 2 wrong usage.
+"""
+
+app = typer.Typer(
+    name="veilcast-hub",
+    help=HELP,
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+keys_app = typer.Typer(help="Who may connect.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Settings file; see deploy/hub.toml."),
+]
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state", metavar="DIR", help="The state folder, instead of the settings' one."),
+]
+FolderArgument = Annotated[Path, typer.Argument(metavar="OUTDIR", help="Folder for the files.")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Of the node or person.")]
+
+
+@app.command()
+def run(
+    config: ConfigOption = None,
+    state: StateOption = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="tcp://ADDRESS:PORT, instead of the settings' one."),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="A line of counters each second that has any.")
+    ] = False,
+) -> None:
+    """Serve until Ctrl-C. Prints one line when it is ready."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname).1s hub %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    for noisy in ("asyncio", "zmq.auth"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    with _one_line_errors():
+        asyncio.run(_serve(_settings(config, state, listen)))
+
+
+@app.command()
+def init(config: ConfigOption = None, state: StateOption = None) -> None:
+    """Make the state folder and the hub's key; print the public key. Changes nothing that is there."""
+    with _one_line_errors():
+        files = _settings(config, state).files
+        keys, is_new = _make_state(files)
+        typer.echo(f"{'made' if is_new else 'kept'} {files.folder}")
+        typer.echo(f"public key {keys.public.decode()} in {files.public_key}")
+
+
+@keys_app.command()
+def add(
+    file: Annotated[Path, typer.Argument(metavar="FILE.pub", help="A node's or admin's public key.")],
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Let a public key in. A hub that runs notices within a second."""
+    with _one_line_errors():
+        files = _made(_settings(config, state).files)
+        _authorize(files, read_public_key(file))
+
+
+@keys_app.command("list")
+def list_keys(config: ConfigOption = None, state: StateOption = None) -> None:
+    """Who is let in: role and name, one a line."""
+    with _one_line_errors():
+        peers, problems = scan_public_keys(_made(_settings(config, state).files).allow_list)
+        for peer in sorted(peers.values(), key=lambda p: (p.role, p.name)):
+            typer.echo(f"{peer.role}\t{peer.name}")
+        if problems:
+            raise KeyFileError(problems[0])
+
+
+@keys_app.command()
+def remove(
+    name: NameArgument,
+    admin: Annotated[bool, typer.Option("--admin", help="An admin's key, not a node's.")] = False,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Shut a key out. A hub that runs ends its session within a second; the node then veils everyone."""
+    with _one_line_errors():
+        files = _made(_settings(config, state).files)
+        peer = Peer(name, "admin" if admin else "node")
+        path = allowed_file(files.allow_list, peer)
+        try:
+            path.unlink()
+        except FileNotFoundError as exc:
+            text = f"no {peer.role} {name} is let in; veilcast-hub keys list shows who is"
+            raise KeyFileError(text) from exc
+        except OSError as exc:
+            raise KeyFileError(f"{path}: cannot be removed: {exc.strerror}") from exc
+        typer.echo(f"removed {peer.role} {name}")
+
+
+@keys_app.command("make-node")
+def make_node(
+    name: NameArgument,
+    outdir: FolderArgument,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Make a node's key, let it in, and write what the node needs: node.key and hub.pub."""
+    with _one_line_errors():
+        _make_client(_made(_settings(config, state).files), name, "node", outdir)
+
+
+@keys_app.command("make-admin")
+def make_admin(
+    name: NameArgument,
+    outdir: FolderArgument,
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """Make a key for someone who enrols people, let it in, and write admin.key and hub.pub."""
+    with _one_line_errors():
+        _make_client(_made(_settings(config, state).files), name, "admin", outdir)
+
+
+def main() -> None:
+    """Entry point of `veilcast-hub`."""
+    app()
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
+        yield
+    except (HubError, KeyFileError, SettingsError, StoreError, VisionError) as exc:
+        typer.echo(f"veilcast-hub: {exc}", err=True)
+        raise typer.Exit(EXIT_FAILED) from exc
+
+
+def _settings(config: Path | None, state: Path | None, listen: str | None = None) -> HubSettings:
+    """The command line's words stand above the file's."""
+    settings = load_settings(config, HubSettings) if config is not None else HubSettings()
+    return settings.with_options(str(state) if state is not None else None, listen)
+
+
+def _make_state(files: StateFiles) -> tuple[KeyPair, bool]:
+    """The hub's key, made with its folder where there is none; whether it was made."""
+    if files.key.exists():
+        keys, is_new = load_keypair(files.key), False
+    else:
+        keys, is_new = create_keypair(files.key, "hub", "hub"), True
+    if not files.public_key.exists():
+        write_public_key(files.public_key, keys)
+    try:
+        files.allow_list.mkdir(mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise KeyFileError(f"{files.allow_list}: cannot be made: {exc.strerror}") from exc
+    return keys, is_new
+
+
+def _made(files: StateFiles) -> StateFiles:
+    if not files.key.exists():
+        raise KeyFileError(f"there is no hub in {files.folder}; run: veilcast-hub init")
+    return files
+
+
+def _authorize(files: StateFiles, key: PublicKey) -> None:
+    if key.role == "hub":
+        raise KeyFileError("this is a hub's key; nodes and admins are let in, hubs are not")
+    role: Role = key.role
+    peers, _ = scan_public_keys(files.allow_list)
+    known = peers.get(key.public)
+    if known is not None:
+        raise KeyFileError(f"this key is let in already, as {known.role} {known.name}")
+    write_public_key(allowed_file(files.allow_list, Peer(key.name, role)), key)
+    typer.echo(f"let in {key.role} {key.name}")
+
+
+def _make_client(files: StateFiles, name: str, role: Role, outdir: Path) -> None:
+    secret, hub_public = outdir / f"{role}.key", outdir / "hub.pub"
+    if allowed_file(files.allow_list, Peer(name, role)).exists():
+        raise KeyFileError(f"{role} {name} has a key already; remove that first")
+    hub = read_public_key(files.public_key)
+    keys = create_keypair(secret, name, role)
+    if hub_public.exists():
+        if read_public_key(hub_public).public != hub.public:
+            raise KeyFileError(f"{hub_public} is the key of another hub; remove it first")
+    else:
+        write_public_key(hub_public, hub)
+    _authorize(files, PublicKey(name, role, keys.public))
+    typer.echo(f"wrote {secret} and {hub_public}: these two belong on the {role}'s machine")
+
+
+async def _serve(settings: HubSettings) -> None:
+    """Run a hub until SIGINT or SIGTERM."""
+    keys, _ = _make_state(settings.files)
+    task = asyncio.current_task()
+    assert task is not None, "runs inside asyncio.run"
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    hub = open_hub(settings, keys)
+    try:
+        await hub.start()
+        typer.echo(f"hub ready on {hub.address} {hub.summary}")
+        await hub.run()
+    except asyncio.CancelledError:
+        log.info("stopping")
+    finally:
+        await hub.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,300 @@
+"""The hub: its parts built in the order of the data, and the questions of nodes answered.
+
+Owns who is connected and the current `Live` (who may be shown where). When a consent ends, by an admin
+or by its date, nodes are told at once; answers on their way are checked against the same `Live`, so that
+none of them shows someone after that. Called by `hub.__main__`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from hub.batcher import Batcher, Shed
+from hub.config import HubSettings
+from hub.embedding.choose import open_embedder
+from hub.embedding.port import Embedder
+from hub.errors import DeclinedError
+from hub.evidence import EvidenceSettings
+from hub.gallery import Gallery
+from hub.live import Live, ended
+from hub.people import AdminRequest, PeopleDesk
+from hub.policy import LiveConsent, PolicySettings, Verdict
+from hub.recognizer import Look, Recognizer, RejectedLook
+from hub.server import Server
+from hub.store.errors import StoreError
+from hub.store.people import PeopleStore
+from protocol import limits
+from protocol.keys import KeyPair, Peer
+from protocol.messages import AnyMessage, FaceDecision, FaceQuery, Request, Revoke, clip
+from protocol.session import HubFacts
+
+log = logging.getLogger(__name__)
+
+WATCH_EVERY_S = 0.25
+"""How soon the end of a consent is noticed."""
+REPORT_EVERY_S = 1.0
+
+
+def open_hub(settings: HubSettings, keys: KeyPair, wall: Callable[[], float] = time.time) -> Hub:
+    """Open store and model. Raises StoreError, ModelError."""
+    store = PeopleStore(settings.files.people)
+    embedder = open_embedder(settings.recognition.model, threads=settings.recognition.threads)
+    return Hub(settings, keys, store, embedder, wall)
+
+
+class Hub:
+    """From `start` to `stop` in one event loop. `wall` gives UTC epoch seconds."""
+
+    def __init__(
+        self,
+        settings: HubSettings,
+        keys: KeyPair,
+        store: PeopleStore,
+        embedder: Embedder,
+        wall: Callable[[], float],
+    ) -> None:
+        """Loads the people. Raises StoreError."""
+        self._settings = settings
+        self._wall = wall
+        self._store = store
+        self._manifest = embedder.manifest
+        gallery, consents = self._load()
+        self._live = _live(gallery, consents)
+        self._is_stale = False
+        self._recognizer = Recognizer(
+            embedder,
+            gallery,
+            consents,
+            EvidenceSettings(
+                self._manifest.threshold,
+                self._manifest.margin,
+                k=settings.decisions.looks_needed,
+                n=settings.decisions.looks_kept,
+            ),
+            PolicySettings(settings.cameras.default_mode, settings.cameras.modes, settings.decisions.lease_s),
+            wall,
+        )
+        recognition = settings.recognition
+        self._batcher: Batcher[Look, Verdict | RejectedLook] = Batcher(
+            self._recognizer.recognize,
+            recognition.max_batch,
+            recognition.max_age_ms / 1_000,
+            max(recognition.max_batch, recognition.max_waiting),
+        )
+        self._desk = PeopleDesk(
+            store, self._recognizer, self._manifest, self._in_inference, self._people_changed, wall
+        )
+        self._server = Server(settings.for_server, keys, settings.files.allow_list, self)
+        self._nodes: dict[bytes, str] = {}
+        self._counts: Counter[str] = Counter()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._leaving: set[asyncio.Task[object]] = set()
+        self._reading = asyncio.Lock()
+
+    # --- life ---------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen. Raises StartError."""
+        self._batcher.start()
+        await self._server.start()
+        self._tasks = [
+            asyncio.create_task(self._server.run(), name="hub-server"),
+            asyncio.create_task(self._watch(), name="hub-watch"),
+            asyncio.create_task(self._report(), name="hub-report"),
+        ]
+        others = await self._desk.in_store(self._store.count_other_models, self._manifest.model_id)
+        if others:
+            log.warning(
+                "%d people were enrolled with another model and stay veiled: enrol them again", others
+            )
+
+    async def run(self) -> None:
+        """Wait; raises what ended a part of the hub (a mistake in this program)."""
+        await asyncio.gather(*self._tasks)
+
+    async def stop(self) -> None:
+        """Say goodbye, finish what changes people, close the store."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.stop()
+        await self._batcher.close()
+        await self._desk.close()
+        self._store.close()
+
+    @property
+    def address(self) -> str:
+        """Where the hub listens, with the port in place of a wildcard."""
+        return self._server.address
+
+    @property
+    def summary(self) -> str:
+        """Model and gallery in a few words, without names."""
+        count = len(self._live.identities)
+        people = "person" if count == 1 else "people"
+        return f"model {self._manifest.model_id} gallery {count} {people}"
+
+    # --- the server's handler -----------------------------------------------------------------
+
+    def facts(self, peer: Peer) -> HubFacts:
+        mode = self._settings.cameras.mode_of(peer.name) if peer.role == "node" else ""
+        return HubFacts(self._manifest.model_id, self._live.gallery_version, mode)
+
+    def opened(self, peer: Peer, session: bytes) -> None:
+        if peer.role == "node":
+            self._nodes[session] = peer.name
+
+    def lost(self, peer: Peer, session: bytes) -> None:
+        if self._nodes.pop(session, None) is None:
+            return
+        task = asyncio.create_task(
+            self._in_inference(lambda: self._recognizer.forget_session(peer.name, session))
+        )
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def answer(self, peer: Peer, request: Request, payloads: Sequence[bytes]) -> AnyMessage:
+        """A decision for a node, people for an admin. Raises DeclinedError."""
+        if isinstance(request, FaceQuery):
+            return await self._decide(peer, request, payloads[0])
+        return await self._desk.answer(request, payloads)
+
+    async def _decide(self, peer: Peer, query: FaceQuery, crop: bytes) -> FaceDecision:
+        look = Look(
+            peer.name,
+            query.session,
+            query.track,
+            crop,
+            query.landmarks,
+            query.quality,
+            time.monotonic(),
+        )
+        self._counts["questions"] += 1
+        try:
+            verdict = await self._batcher.submit(look)
+        except Shed as exc:
+            self._counts["shed"] += 1
+            raise DeclinedError("overloaded", str(exc), retry_after_s=0.5) from exc
+        if isinstance(verdict, RejectedLook):
+            self._counts["rejected"] += 1
+            raise DeclinedError("invalid", verdict.reason)
+        if verdict.reveal and not self._still_permits(verdict, peer.name):
+            # The consent ended while this was computed; the node has been told already.
+            verdict = Verdict.veil("no live consent")
+        self._counts["reveals" if verdict.reveal else "veils"] += 1
+        return _decision(query, verdict)
+
+    def _still_permits(self, verdict: Verdict, camera: str) -> bool:
+        if not verdict.identity:
+            # Shown for being nobody on the list: holds as long as the list is the one compared with.
+            version = self._recognizer.gallery.version
+            return not self._is_stale and version == self._live.gallery_version
+        return self._live.at(self._wall()).permits(verdict.identity, camera)
+
+    # --- people and consents --------------------------------------------------------------------
+
+    async def _people_changed(self) -> int:
+        """Make what the store holds now hold everywhere; the version of the gallery.
+
+        Raises StoreError where the store cannot be read: then nobody is shown until it can.
+        """
+        async with self._reading:  # a later reading must not be overtaken by an earlier one
+            try:
+                gallery, consents = await self._desk.in_store(self._load)
+            except StoreError:
+                self._is_stale = True
+                self._become(Live(self._live.gallery_version))
+                raise
+            self._is_stale = False
+            # Nodes first: the inference thread may be busy with a batch.
+            self._become(_live(gallery, consents))
+            await self._in_inference(lambda: self._recognizer.replace_gallery(gallery, consents))
+            return gallery.version
+
+    def _become(self, live: Live) -> None:
+        """Replace what holds, and tell every node whom it may no longer show."""
+        before, self._live = self._live, live
+        is_list_changed = before.identities != live.identities
+        for session, camera in list(self._nodes.items()):
+            mode = self._settings.cameras.mode_of(camera)
+            if mode == "veil-protected" and is_list_changed:
+                self._revoke(session, ())
+            elif mode == "reveal-consented":
+                gone = ended(before, live, camera)
+                for at in range(0, len(gone), limits.MAX_TRACKS):
+                    self._revoke(session, gone[at : at + limits.MAX_TRACKS])
+
+    def _revoke(self, session: bytes, identities: tuple[str, ...]) -> None:
+        self._counts["revocations"] += 1
+        revoke = Revoke(session=session, identities=identities, reason="consent ended")
+        # Where it cannot be sent the server ends the session, and the node veils everyone.
+        self._server.push(session, revoke)
+
+    async def _watch(self) -> None:
+        """End consents on their date; read the store again where that has failed."""
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            wall = self._wall()
+            if wall >= self._live.next_expiry():
+                self._become(self._live.at(wall))
+            if self._is_stale:
+                try:
+                    await self._people_changed()
+                except StoreError as exc:
+                    log.error("nobody is shown: %s", exc)
+
+    def _load(self) -> tuple[Gallery, dict[str, LiveConsent]]:
+        manifest = self._manifest
+        return self._store.load(manifest.model_id, manifest.dimension, self._wall())
+
+    async def _in_inference(self, function: Callable[[], object]) -> object:
+        """Run a function in the inference thread, which owns the recognizer."""
+        return await self._batcher.call(cast("Callable[[], Verdict]", function))
+
+    async def _report(self) -> None:
+        """One line a second of what has happened, if anything has."""
+        last: Counter[str] = Counter()
+        while True:
+            await asyncio.sleep(REPORT_EVERY_S)
+            current = self._counts + Counter(self._server_counts())
+            news = current - last
+            last = current
+            if news:
+                log.debug("%s", " ".join(f"{name}={n}" for name, n in sorted(news.items())))
+
+    def _server_counts(self) -> dict[str, int]:
+        counters = self._server.registry.counters
+        return {
+            "ignored": counters.ignored,
+            "malformed": counters.malformed,
+            "not_allowed": counters.not_allowed,
+            "overloaded": self._server.shed,
+            "unreachable": self._server.unreachable,
+        }
+
+
+def _live(gallery: Gallery, consents: dict[str, LiveConsent]) -> Live:
+    return Live(gallery.version, gallery.identities, consents)
+
+
+def _decision(query: FaceQuery, verdict: Verdict) -> FaceDecision:
+    return FaceDecision(
+        session=query.session,
+        seq=query.seq,
+        track=query.track,
+        reveal=verdict.reveal,
+        lease_s=verdict.lease_s,
+        identity=verdict.identity,
+        name=clip(verdict.name),
+        similarity=verdict.similarity,
+        margin=verdict.margin,
+        reason=clip(verdict.reason),
+    )
+
+
+__all__ = ["AdminRequest", "Hub", "open_hub"]

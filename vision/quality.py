@@ -31,7 +31,7 @@ FULL_SIZE_PX = 90.0
 """Larger faces are not recognized better: the embedders see 150 to 224 pixels with margin."""
 SHARP_VARIANCE = 120.0
 """Variance of the Laplacian, at a common scale of 112 px, of a face in focus (LFW's median is about
-this; a face blurred by 2 px falls to a fifth of it)."""
+this; a face blurred by 2 px falls to a quarter of it)."""
 
 
 def quality_of(crop: FaceCrop, face_px: float) -> Quality:

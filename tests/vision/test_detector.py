@@ -1,0 +1,148 @@
+"""MTCNN on pictures that the project carries no copy of, and its behavior at the edges."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.data import DATA, needs_data
+from vision.detections import Image
+from vision.detector import Mtcnn, MtcnnSettings
+from vision.errors import ModelError
+from vision.geometry import iou_matrix
+
+
+@pytest.fixture(scope="module")
+def detector() -> Mtcnn:
+    return Mtcnn(MtcnnSettings(min_face_px=40))
+
+
+@pytest.fixture(scope="module")
+def portrait() -> Image:
+    """The astronaut of scikit-image: one face at about (224, 114)."""
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("scikit-image is not installed")
+    image = cv2.imread(str(Path(spec.submodule_search_locations[0]) / "data" / "astronaut.png"))
+    assert image is not None
+    return image
+
+
+def test_a_face_is_found_where_it_is(detector: Mtcnn, portrait: Image) -> None:
+    found = detector.detect(portrait)
+    assert len(found) == 1
+    x1, y1, x2, y2 = found.boxes_xyxy[0]
+    assert x1 < 224 < x2
+    assert y1 < 114 < y2
+    left_eye, right_eye, nose, left_mouth, right_mouth = found.landmarks[0]
+    assert left_eye[0] < nose[0] < right_eye[0]
+    assert left_eye[1] < nose[1] < left_mouth[1]
+    assert left_mouth[0] < right_mouth[0]
+
+
+def test_refining_a_shifted_box_finds_the_face_again(detector: Mtcnn, portrait: Image) -> None:
+    found = detector.detect(portrait)
+    size = float(np.ptp(found.boxes_xyxy[0, 0::2]))
+    shifted = found.boxes_xyxy + np.float32(0.1 * size)
+    refined = detector.refine(portrait, shifted)
+    assert refined.scores[0] > 0.9
+    assert iou_matrix(refined.boxes_xyxy, found.boxes_xyxy)[0, 0] > 0.75
+
+
+def test_refining_answers_every_row_and_doubts_what_is_no_face(detector: Mtcnn, portrait: Image) -> None:
+    face = detector.detect(portrait).boxes_xyxy[0]
+    rows = np.array(
+        [
+            face,
+            (5, 400, 60, 455),
+            (-900, -900, -850, -850),
+            (10, 10, 10, 10),
+            (50, 50, 20, 20),
+            (float("nan"), 0, 10, 10),
+            (0, 0, float("inf"), 10),
+        ],
+        np.float32,
+    )
+    refined = detector.refine(portrait, rows)
+    assert len(refined) == len(rows)
+    assert refined.scores[0] > 0.9
+    assert (refined.scores[1:] == 0).all()
+    np.testing.assert_array_equal(refined.boxes_xyxy[1:], rows[1:])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (11, 300), (30, 30), (333, 517), (480, 640)])
+def test_pictures_of_any_size_are_searched(detector: Mtcnn, shape: tuple[int, int]) -> None:
+    assert len(detector.detect(np.zeros((*shape, 3), np.uint8))) == 0
+
+
+def test_pure_texture_is_bounded_work(detector: Mtcnn) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    assert len(detector.detect(noise)) < 20
+
+
+def test_refining_nothing_is_nothing(detector: Mtcnn, portrait: Image) -> None:
+    assert len(detector.refine(portrait, np.zeros((0, 4), np.float32))) == 0
+
+
+def test_a_network_that_returns_nonsense_is_no_empty_picture(portrait: Image) -> None:
+    class Broken:
+        def run(self, batch: np.ndarray) -> list[np.ndarray]:
+            n = len(batch)
+            return [np.full((n, c), np.nan, np.float32) for c in (4, 10, 2)]
+
+    detector = Mtcnn(MtcnnSettings(min_face_px=40))
+    detector._onet = Broken()
+    with pytest.raises(ModelError, match="not finite"):
+        detector.detect(portrait)
+
+
+def test_a_face_smaller_than_a_window_cannot_be_asked_for() -> None:
+    with pytest.raises(ValueError, match="at least 12"):
+        Mtcnn(MtcnnSettings(min_face_px=11))
+
+
+@needs_data
+def test_halving_the_pyramid_loses_no_face() -> None:
+    exact = Mtcnn(MtcnnSettings(min_face_px=32))
+    halving = Mtcnn(MtcnnSettings(min_face_px=32, halving=True))
+    found = [0, 0]
+    for path in sorted((DATA / "wider" / "images").rglob("*.jpg"))[:6]:
+        image = cv2.imread(str(path))
+        found[0] += len(exact.detect(image))
+        found[1] += len(halving.detect(image))
+    assert abs(found[1] - found[0]) <= max(1, found[0] // 20)
+
+
+@needs_data
+@pytest.mark.models
+@pytest.mark.timeout(300)
+def test_the_boxes_are_those_of_the_mtcnn_package() -> None:
+    """Parity at the package's defaults; 19 of 20 here, the full count is a benchmark."""
+    pytest.importorskip("tensorflow")
+    from mtcnn import MTCNN
+
+    reference, ours = MTCNN(), Mtcnn(MtcnnSettings())
+    matched = boxes = points = 0
+    for path in sorted((DATA / "wider" / "images").rglob("*.jpg"))[::30][:6]:
+        image = cv2.imread(str(path))
+        rows = reference.detect_faces(
+            cv2.cvtColor(image, cv2.COLOR_BGR2RGB), output_type="numpy", box_format="xyxy", fit_to_image=False
+        )
+        found = ours.detect(image)
+        for row in rows:
+            boxes += 1
+            if not len(found):
+                continue
+            overlap = iou_matrix(row[None, 1:5].astype(float), found.boxes_xyxy.astype(float))[0]
+            best = int(overlap.argmax())
+            if overlap[best] >= 0.99:
+                matched += 1
+                landmarks = np.stack([row[6:11], row[11:16]], axis=1)
+                points += bool(np.abs(landmarks - found.landmarks[best]).max() <= 1.0)
+    assert boxes > 10
+    assert matched >= 0.95 * boxes
+    assert points >= 0.95 * matched

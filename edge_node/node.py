@@ -9,12 +9,11 @@ import asyncio
 import logging
 import time
 from pathlib import Path
-from typing import Any
 
 from edge_node.analysis import AnalysisSettings, Analyzer
 from edge_node.bridge import LoopCaller, Worker
 from edge_node.capture.grabber import Grabber, SourceState
-from edge_node.capture.source import open_source
+from edge_node.capture.source import SourceOptions, open_source
 from edge_node.config import NodeSettings
 from edge_node.errors import StartError
 from edge_node.frames import FrameSink, RawFrame
@@ -24,11 +23,14 @@ from edge_node.privacy.decisions import DecisionBook
 from edge_node.privacy.release import ReleaseBuffer, ReleaseSettings
 from edge_node.privacy.timeline import Timeline, TimelineSettings
 from edge_node.privacy.veil import Style, VeilSettings
+from edge_node.status import NodeStatus
 from edge_node.stream.mjpeg import MjpegSink
 from edge_node.stream.recorder import Recorder
-from edge_node.stream.web import WebServer
+from edge_node.stream.state import LinkState
+from edge_node.stream.web import WebPorts, WebServer
 from edge_node.tracking.sampling import Look, Sampler
 from edge_node.tracking.tracker import Tracker, TrackerSettings
+from edge_node.uplink import LinkState as HubLink
 from edge_node.uplink import Uplink
 from protocol.keys import load_keypair, load_public_key
 from protocol.messages import FaceDecision, Refusal, Revoke, Welcome
@@ -54,12 +56,13 @@ class Node:
         self.metrics = Metrics()
         self.book = DecisionBook()
         self._uplink = self._make_uplink() if settings.hub.enabled else None
+        self.status = NodeStatus(settings.name, self.metrics, self._hub_link, time.monotonic())
         self.mjpeg = MjpegSink()
         self._recorder = self._make_recorder(settings.record.path)
         self._release = self._make_release()
         self._analysis = self._make_analysis()
         self._grabber = Grabber(
-            lambda: open_source(settings.source.spec, loop=not settings.source.once),
+            lambda: open_source(settings.source.spec, SourceOptions(loop=not settings.source.once)),
             on_frame=self._on_frame,
             on_state=self._on_source_state,
         )
@@ -67,7 +70,7 @@ class Node:
             Worker("release", self._release.step, self._release.faulted),
             Worker("analysis", self._analysis.step, self._analysis.faulted),
         ]
-        self._web = WebServer(settings.web, self) if settings.web.enabled else None
+        self._web = self._make_web() if settings.web.enabled else None
 
     async def run(self) -> None:
         """Stream until cancelled, or until a source that is streamed once has ended.
@@ -92,6 +95,7 @@ class Node:
                 worker.stop()
             for sink in self._sinks():
                 sink.close()
+            self._check_recording()
             if self._web is not None:
                 await self._web.stop()
             for task in (reporter, uplink):
@@ -116,6 +120,11 @@ class Node:
             on_revoke=self._on_revoke,
             on_refusal=self._on_refusal,
         )
+
+    def _make_web(self) -> WebServer:
+        web = self._settings.web
+        ports = WebPorts(self.status.state, self.status.health, self.mjpeg, self.metrics.registry)
+        return WebServer(ports, web.host, web.port, web.tls_cert, web.tls_key)
 
     def _make_recorder(self, path: str) -> Recorder | None:
         return Recorder(Path(path), on_error=self._on_recorder_error) if path else None
@@ -170,8 +179,8 @@ class Node:
         self._analysis.slot.put(frame)
 
     def _on_source_state(self, state: SourceState, text: str) -> None:
-        self.source_state = (state, text)
-        log.info("source %s: %s", state.value, text)
+        self.status.camera = LinkState(state.value, text, time.monotonic())
+        log.info("camera %s: %s", state.value, text)
         match state:
             case SourceState.LIVE:
                 self._release.mailbox.put(SourceBack())
@@ -192,12 +201,18 @@ class Node:
             self.metrics.asked.inc()
             self.book.asked(seq, look.track, time.monotonic())
 
+    def _hub_link(self) -> HubLink | None:
+        return self._uplink.state if self._uplink is not None else None
+
     def _on_hub_open(self, welcome: Welcome) -> None:
+        log.info("hub connected: model %s, mode %s", welcome.model_id, welcome.mode)
         self.book.opened()
         self.metrics.hub_connected.set(1)
         self._opened.set()
 
-    def _on_hub_lost(self, *reason: Any) -> None:
+    def _on_hub_lost(self, reason: str) -> None:
+        if self.book.leases.session is not None:
+            log.warning("hub lost, everyone is veiled: %s", reason)
         self.book.lost()
         self.metrics.hub_connected.set(0)
 
@@ -218,6 +233,16 @@ class Node:
         log.error("%s", text)
         if self._settings.source.once:
             self._threads.call(self._fail, text)
+
+    def _check_recording(self) -> None:
+        recorder = self._recorder
+        if recorder is None or recorder.has_failed:
+            return  # its error was told when it happened
+        if recorder.dropped:
+            log.error("the recording lacks %d frames: the encoder was too slow", recorder.dropped)
+            self._failure = self._failure or f"the recording {recorder.path} lacks frames"
+        else:
+            log.info("recorded %d frames to %s", recorder.written, recorder.path)
 
     def _fail(self, text: str) -> None:
         self._failure = self._failure or text

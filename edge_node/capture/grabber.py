@@ -141,7 +141,6 @@ class Grabber:
             self.info = source.info
             while not self._stopping.is_set():
                 captured = source.read()
-                self.skipped = skipped_before + source.skipped
                 if shift_s is None:
                     shift_s = self._shift_s(captured.pts_s)
                 pts_s = captured.pts_s + shift_s
@@ -151,6 +150,7 @@ class Grabber:
                         return
                 self._deliver(captured.image, pts_s)
         finally:
+            self.skipped = skipped_before + source.skipped
             source.close()
 
     def _shift_s(self, first_pts_s: float) -> float:

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import zmq
+import zmq.asyncio
+from zmq.utils.monitor import parse_monitor_message
 
 from hub.errors import DeclinedError, StartError
 from hub.server import Server, ServerSettings
@@ -70,6 +73,24 @@ async def test_an_unknown_key_gets_nothing(keys: Keyring) -> None:
         assert isinstance(await inside.greet(Peer("hall", "node")), Welcome)
         assert not await outside.socket.poll(500)
         assert server.registry.counters.received == 1
+
+
+async def test_an_unknown_key_is_turned_away_in_the_handshake(keys: Keyring) -> None:
+    stranger = keys.client("door", is_allowed=False)
+    async with running(keys, FakeHandler()) as server:
+        with zmq.asyncio.Context() as context, context.socket(zmq.DEALER) as socket:
+            socket.setsockopt(zmq.LINGER, 0)
+            socket.curve_serverkey = keys.hub.public
+            socket.curve_publickey, socket.curve_secretkey = stranger.public, stranger.secret
+            ends = zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.HANDSHAKE_FAILED_AUTH
+            monitor = socket.get_monitor_socket(int(ends))
+            socket.connect(server.address)
+            event = parse_monitor_message(
+                await asyncio.wait_for(monitor.recv_multipart(), WAIT_S)  # type: ignore[arg-type]
+            )
+            socket.disable_monitor()
+            monitor.close()
+        assert event["event"] == zmq.Event.HANDSHAKE_FAILED_AUTH
 
 
 async def test_without_encryption_nothing_is_heard(keys: Keyring) -> None:

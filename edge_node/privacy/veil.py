@@ -55,10 +55,15 @@ class VeilSettings:
 
 def mask(frame: RawFrame, plan: Plan, settings: VeilSettings) -> MaskedFrame:
     """The frame with everyone in `plan.veiled` veiled."""
+    inside = region_mask(frame.image.shape[:2], plan.veiled, settings.growth)
     image = frame.image.copy()
-    inside = region_mask(image.shape[:2], plan.veiled, settings.growth)
-    for box in plan.veiled:
-        _paint(image, frame.image, inside, box, settings)
+    regions = [r for box in plan.veiled if (r := _region(inside, box, settings.growth)) is not None]
+    for region in regions:  # from here on `image` holds no pixel of any region
+        patch = image[region.rows, region.columns]
+        patch[:] = cv2.copyTo(patch, region.known)
+    fills = [_fill(image, region, settings.style) for region in regions]
+    for region, fill in zip(regions, fills, strict=True):
+        _paint(image[region.rows, region.columns], region, fill)
     if settings.captions:
         for face in plan.shown:
             _caption(image, face.name, face.box_xyxy)
@@ -110,15 +115,13 @@ def region_mask(shape: tuple[int, int], boxes: tuple[Box, ...], growth: float) -
     """(H, W) uint8: 255 in the veiled ellipses, 0 outside. What lies inside is never read."""
     inside = np.zeros(shape, np.uint8)
     for box in boxes:
-        cx, cy, a, b = _ellipse(box, growth)
-        scale = 1 << _SHIFT
-        cv2.ellipse(
-            inside,
-            (round(cx * scale), round(cy * scale)),
-            (round(a * scale), round(b * scale)),
-            0, 0, 360, 255, cv2.FILLED, cv2.LINE_8, _SHIFT,
-        )  # fmt: skip
+        _draw(inside, _ellipse(box, growth))
     return inside
+
+
+def _draw(canvas: Image, ellipse: tuple[float, float, float, float]) -> None:
+    cx, cy, a, b = (round(v * (1 << _SHIFT)) for v in ellipse)
+    cv2.ellipse(canvas, (cx, cy), (a, b), 0, 0, 360, 255, cv2.FILLED, cv2.LINE_8, _SHIFT)
 
 
 def blank(width: int, height: int, words: str) -> Image:
@@ -142,36 +145,58 @@ def _ellipse(box: Box, growth: float) -> tuple[float, float, float, float]:
     return (x1 + x2) / 2, (y1 + y2) / 2, max(1.0, (x2 - x1) * half), max(1.0, (y2 - y1) * half)
 
 
-def _paint(image: Image, source: Image, inside: Image, box: Box, settings: VeilSettings) -> None:
-    """Paint one region into `image`, reading `source` outside of every region only."""
-    cx, cy, a, b = _ellipse(box, settings.growth)
+@dataclass(frozen=True, slots=True)
+class _Region:
+    """One ellipse and the patch of the picture around it."""
+
+    rows: slice
+    columns: slice
+    own: Image
+    """(h, w) uint8: 255 inside this ellipse."""
+    known: Image
+    """(h, w) uint8: 255 outside of every ellipse of the frame."""
+    size: float
+    """Half axes added, pixels."""
+
+
+def _region(inside: Image, box: Box, growth: float) -> _Region | None:
+    """The region of a face box; None where it lies beyond the picture."""
+    cx, cy, a, b = _ellipse(box, growth)
     ring = max(6.0, RING * (a + b))
     height, width = inside.shape
     x1, x2 = max(0, int(cx - a - ring)), min(width, int(cx + a + ring) + 1)
     y1, y2 = max(0, int(cy - b - ring)), min(height, int(cy + b + ring) + 1)
     if x1 >= x2 or y1 >= y2:
-        return  # beyond the picture
-    hole = inside[y1:y2, x1:x2]
-    known = cv2.bitwise_not(hole)
-    patch = cv2.copyTo(source[y1:y2, x1:x2], known)  # zeros inside
-    if settings.style is Style.SOLID or not known.any():
+        return None
+    rows, columns = slice(y1, y2), slice(x1, x2)
+    own = np.zeros((y2 - y1, x2 - x1), np.uint8)
+    _draw(own, (cx - x1, cy - y1, a, b))
+    return _Region(rows, columns, own, cv2.bitwise_not(inside[rows, columns]), a + b)
+
+
+def _fill(image: Image, region: _Region, style: Style) -> Image:
+    """(h, w, 3) uint8: what the region is painted with, from the known pixels around it."""
+    patch = image[region.rows, region.columns]
+    if style is Style.SOLID or not region.known.any():
         fill = np.empty_like(patch)
         fill[:] = SOLID_BGR
-    else:
-        fill = _smooth_fill(patch, known)
-    weight = _soft_edge(hole, max(1.0, FEATHER * (a + b)))
-    target = image[y1:y2, x1:x2]
+        return fill
+    return _smooth_fill(patch, region.known)
+
+
+def _paint(patch: Image, region: _Region, fill: Image) -> None:
+    """Paint one region over what is there: fully inside its ellipse, fading out around it."""
+    weight = _soft_edge(region.own, max(1.0, FEATHER * region.size))
     # blendLinear divides by the sum of the weights: exactly the fill where the weight is one.
-    blended = cv2.blendLinear(cv2.copyTo(target, known), fill, 1.0 - weight, weight)
-    np.copyto(target, blended)
+    patch[:] = cv2.blendLinear(np.ascontiguousarray(patch), fill, 1.0 - weight, weight)
 
 
-def _soft_edge(hole: Image, feather_px: float) -> NDArray[np.float32]:
-    """(H, W) float32: exactly 1 inside the regions, falling to 0 over `feather_px` outside."""
+def _soft_edge(own: Image, feather_px: float) -> NDArray[np.float32]:
+    """(H, W) float32: exactly 1 inside the ellipse, falling to 0 over `feather_px` outside."""
     reach = 2 * int(feather_px) + 1
-    wide = cv2.dilate(hole, np.ones((reach, reach), np.uint8))
+    wide = cv2.dilate(own, np.ones((reach, reach), np.uint8))
     soft = cv2.blur(wide, (reach, reach)).astype(np.float32) * np.float32(1 / 255)
-    soft[hole > 0] = 1.0
+    soft[own > 0] = 1.0
     return np.asarray(soft, np.float32)
 
 

@@ -59,6 +59,12 @@ def run(
     except (NodeError, VisionError, KeyFileError, SettingsError) as exc:
         typer.echo(f"veilcast-node: {exc}", err=True)
         raise typer.Exit(1) from exc
+    except Exception as exc:
+        if verbose:
+            raise
+        # A mistake of ours: its text could hold anything, so only its kind is told.
+        typer.echo(f"veilcast-node: internal error ({type(exc).__name__}); --verbose shows more", err=True)
+        raise typer.Exit(70) from exc
 
 
 def _with_options(

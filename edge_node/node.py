@@ -79,6 +79,7 @@ class Node:
         """
         uplink = asyncio.create_task(self._uplink.run(), name="uplink") if self._uplink else None
         reporter = asyncio.create_task(self._report(), name="report")
+        ended = asyncio.create_task(self._ended.wait(), name="ended")
         try:
             if self._web is not None:
                 await self._web.start()
@@ -88,7 +89,11 @@ class Node:
             for worker in self._workers:
                 worker.start()
             self._grabber.start()
-            await self._ended.wait()
+            # Neither task ends by itself: one that did has failed, and raises here.
+            vital = [t for t in (ended, reporter, uplink) if t is not None]
+            done, _ = await asyncio.wait(vital, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
             self._grabber.stop()
             for worker in reversed(self._workers):
@@ -98,10 +103,10 @@ class Node:
             self._check_recording()
             if self._web is not None:
                 await self._web.stop()
-            for task in (reporter, uplink):
-                if task is not None:
-                    task.cancel()
-            await asyncio.gather(*(t for t in (reporter, uplink) if t), return_exceptions=True)
+            tasks = [t for t in (reporter, uplink, ended) if t is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         if self._failure is not None:
             raise StartError(self._failure)
 

@@ -268,12 +268,17 @@ def _configure(socket: zmq.Socket[Any], address: str) -> None:
 
 
 # Sending and receiving at once must go through the asyncio socket, which then still notices what else
-# has happened (ZeroMQ's descriptor signals a change once only); with NOBLOCK its futures are done.
+# has happened (ZeroMQ's descriptor signals a change once only); with NOBLOCK its futures are done, but
+# for those behind a poll.
 
 
 def _send(socket: zmq.asyncio.Socket, parts: list[bytes]) -> bool:
     """False where the socket does not take a message at the moment."""
     future = cast("asyncio.Future[Any]", socket.send_multipart(parts, zmq.NOBLOCK))
+    if not future.done():
+        # `_wait` is polling for room, and pyzmq queues whatever comes behind a poll: take it back.
+        future.cancel()
+        return False
     exc = future.exception()
     if exc is not None and not isinstance(exc, zmq.Again):
         raise exc

@@ -144,7 +144,8 @@ class _Pages:
         if frame is None:
             return web.Response(status=503, text="There is no picture yet.")
         jpeg = await asyncio.to_thread(encode, frame, 92)
-        return web.Response(body=jpeg, content_type="image/jpeg")
+        # The number of the frame, so that a reader can tell two pictures apart and match one.
+        return web.Response(body=jpeg, content_type="image/jpeg", headers={"X-Frame-Seq": str(frame.seq)})
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         mjpeg = self._ports.mjpeg

@@ -221,3 +221,21 @@ async def test_stopping_says_goodbye(keys: Keyring) -> None:
 def test_an_address_that_is_none_is_refused_at_start(keys: Keyring, address: str) -> None:
     with pytest.raises(StartError, match="tcp://HOST:PORT"):
         Owner().uplink(address, keys.client("door"), keys.hub.public)
+
+
+async def test_asking_while_the_hub_has_vanished_ends_nothing(keys: Keyring) -> None:
+    """The socket takes nothing then, and the uplink waits for room: a question must not disturb that."""
+    owner, handler = Owner(), FakeHandler()
+    door = keys.client("door")
+    slow = ServerSettings(address="tcp://127.0.0.1:*", heartbeat_s=0.2, liveness=4)
+    async with (
+        running(keys, handler, slow) as server,
+        going(owner.uplink(server.address, door, keys.hub.public)) as uplink,
+    ):
+        await owner.wait_for(Welcome)
+        await hang(server)
+        server._socket.close(linger=0)
+        while uplink.state.connected:
+            uplink.ask(1, b"jpeg", LANDMARKS, 0.5)
+            await asyncio.sleep(0.02)
+        assert await owner.wait_for(str) is not None

@@ -1,0 +1,1 @@
+"""Real processes on loopback: hub, node, the commands of enrollment, a browser."""

@@ -110,8 +110,9 @@ class MediaSource:
             self._container = None
 
     def _open(self) -> InputContainer:
-        # A file may be a playlist that names other addresses: it gets to open files only.
-        options = {"protocol_whitelist": "file"}
+        # A file may be a playlist that names other addresses: FFmpeg lets a file open files only, as
+        # long as no wider protocol_whitelist is set here (held by a test).
+        options: dict[str, str] = {}
         if self._kind is SourceKind.NETWORK:
             options = {"rtsp_transport": self._options.rtsp_transport, "fflags": "nobuffer"}
         timeout = self._options.timeout_s if self._kind is SourceKind.NETWORK else None

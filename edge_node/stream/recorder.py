@@ -86,8 +86,6 @@ class Recorder:
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             self._fail(f"recording to {self.path} did not finish within {timeout_s:.0f} s")
-        note = f", {self.dropped} left out" if self.dropped else ""
-        log.info("recorded %d frames to %s%s", self.written, self.path, note)
 
     def _run(self) -> None:
         writer: MatroskaWriter | None = None

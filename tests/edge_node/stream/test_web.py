@@ -232,6 +232,8 @@ async def test_stopping_ends_streams_and_events_and_frees_the_port() -> None:
         await next_picture(stream)
         await node.server.stop()
         await node.server.stop()
+        await stream.content.read()  # raises where the stream was torn off instead of ended
+        await events.content.read()
         stream.close()
         events.close()
         with socket.create_server(("127.0.0.1", port)):

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.machine import describe
 
-NAMES = ("detect", "node")
+NAMES = ("node",)
 
 
 def main() -> int:

@@ -39,6 +39,9 @@ def _version(name: str) -> str | None:
 def _commit() -> str:
     folder = Path(__file__).parent
     done = subprocess.run(
-        ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+        ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stdout.strip()

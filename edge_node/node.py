@@ -132,7 +132,13 @@ class Node:
         return WebServer(ports, web.host, web.port, web.tls_cert, web.tls_key)
 
     def _make_recorder(self, path: str) -> Recorder | None:
-        return Recorder(Path(path), on_error=self._on_recorder_error) if path else None
+        if not path:
+            return None
+        return Recorder(Path(path), on_error=self._on_recorder_error, nominal_fps=self._nominal_fps)
+
+    def _nominal_fps(self) -> float:
+        info = self._grabber.info
+        return info.fps if info is not None else 0.0
 
     def _sinks(self) -> list[FrameSink]:
         return [self.mjpeg, self._recorder] if self._recorder is not None else [self.mjpeg]

@@ -52,6 +52,7 @@ class Node:
         self._ended = asyncio.Event()
         self._opened = asyncio.Event()
         self._failure: str | None = None
+        self._hub_reason = ""
         self._threads = LoopCaller(loop)
         self.metrics = Metrics()
         self.book = DecisionBook()
@@ -217,13 +218,15 @@ class Node:
 
     def _on_hub_open(self, welcome: Welcome) -> None:
         log.info("hub connected: model %s, mode %s", welcome.model_id, welcome.mode)
+        self._hub_reason = ""
         self.book.opened()
         self.metrics.hub_connected.set(1)
         self._opened.set()
 
     def _on_hub_lost(self, reason: str) -> None:
-        if self.book.leases.session is not None:
-            log.warning("hub lost, everyone is veiled: %s", reason)
+        if reason != self._hub_reason:  # once, not at every attempt
+            log.warning("no hub, everyone is veiled: %s", reason)
+        self._hub_reason = reason
         self.book.lost()
         self.metrics.hub_connected.set(0)
 

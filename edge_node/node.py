@@ -17,9 +17,9 @@ from edge_node.capture.source import SourceOptions, open_source
 from edge_node.config import NodeSettings
 from edge_node.errors import StartError
 from edge_node.frames import FrameSink, RawFrame
+from edge_node.hub_link import HubLink
 from edge_node.metrics import Metrics
 from edge_node.pipeline import AnalysisStage, ReleaseStage, SourceBack, SourceGone
-from edge_node.privacy.decisions import DecisionBook
 from edge_node.privacy.release import ReleaseBuffer, ReleaseSettings
 from edge_node.privacy.timeline import Timeline, TimelineSettings
 from edge_node.privacy.veil import Style, VeilSettings
@@ -28,12 +28,8 @@ from edge_node.stream.mjpeg import MjpegSink
 from edge_node.stream.recorder import Recorder
 from edge_node.stream.state import LinkState
 from edge_node.stream.web import WebPorts, WebServer
-from edge_node.tracking.sampling import Look, Sampler
+from edge_node.tracking.sampling import Sampler
 from edge_node.tracking.tracker import Tracker, TrackerSettings
-from edge_node.uplink import LinkState as HubLink
-from edge_node.uplink import Uplink
-from protocol.keys import load_keypair, load_public_key
-from protocol.messages import FaceDecision, Refusal, Revoke, Welcome
 from vision.crops import encode_crop
 from vision.detector import Mtcnn, MtcnnSettings
 
@@ -50,14 +46,11 @@ class Node:
         """Load models and keys and open outputs. Raises NodeError, VisionError, KeyFileError."""
         self._settings = settings
         self._ended = asyncio.Event()
-        self._opened = asyncio.Event()
         self._failure: str | None = None
-        self._hub_reason = ""
         self._threads = LoopCaller(loop)
         self.metrics = Metrics()
-        self.book = DecisionBook()
-        self._uplink = self._make_uplink() if settings.hub.enabled else None
-        self.status = NodeStatus(settings.name, self.metrics, self._hub_link, time.monotonic())
+        self._hub = HubLink(settings.hub, settings.name, self.metrics)
+        self.status = NodeStatus(settings.name, self.metrics, lambda: self._hub.state, time.monotonic())
         self.mjpeg = MjpegSink()
         self._recorder = self._make_recorder(settings.record.path)
         self._release = self._make_release()
@@ -78,21 +71,20 @@ class Node:
 
         Raises StartError if a part cannot start or the recording failed.
         """
-        uplink = asyncio.create_task(self._uplink.run(), name="uplink") if self._uplink else None
+        hub = asyncio.create_task(self._hub.run(), name="hub")
         reporter = asyncio.create_task(self._report(), name="report")
         ended = asyncio.create_task(self._ended.wait(), name="ended")
         try:
             if self._web is not None:
                 await self._web.start()
                 log.info("live page at %s", self._web.url)
-            if self._settings.source.once and self._uplink is not None:
-                await self._wait_for_hub()
+            if self._settings.source.once:
+                await self._hub.wait_open(HUB_WAIT_S)
             for worker in self._workers:
                 worker.start()
             self._grabber.start()
             # Neither task ends by itself: one that did has failed, and raises here.
-            vital = [t for t in (ended, reporter, uplink) if t is not None]
-            done, _ = await asyncio.wait(vital, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait((ended, reporter, hub), return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
@@ -104,28 +96,13 @@ class Node:
             self._check_recording()
             if self._web is not None:
                 await self._web.stop()
-            tasks = [t for t in (reporter, uplink, ended) if t is not None]
-            for task in tasks:
+            for task in (reporter, hub, ended):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(reporter, hub, ended, return_exceptions=True)
         if self._failure is not None:
             raise StartError(self._failure)
 
     # --- parts ------------------------------------------------------------------------------
-
-    def _make_uplink(self) -> Uplink:
-        hub = self._settings.hub
-        return Uplink(
-            address=hub.address,
-            keys=load_keypair(Path(hub.key)),
-            hub_key=load_public_key(Path(hub.hub_key)),
-            name=self._settings.name,
-            on_open=self._on_hub_open,
-            on_lost=self._on_hub_lost,
-            on_decision=self._on_decision,
-            on_revoke=self._on_revoke,
-            on_refusal=self._on_refusal,
-        )
 
     def _make_web(self) -> WebServer:
         web = self._settings.web
@@ -153,7 +130,7 @@ class Node:
                 )
             ),
             Timeline(TimelineSettings(backfill_s=track.backfill_ms / 1000)),
-            lambda: self.book.leases,
+            lambda: self._hub.leases,
             VeilSettings(Style(veil.style), veil.growth, veil.captions),
             self._sinks(),
             self.metrics,
@@ -177,9 +154,9 @@ class Node:
         return AnalysisStage(
             Analyzer(detector, tracker, AnalysisSettings(scan_every_s=detect.scan_every_ms / 1000)),
             Sampler(),
-            lambda: self.book.leases,
+            lambda: self._hub.leases,
             on_analysis=self._release.mailbox.put,
-            on_look=lambda look: self._threads.call(self._ask, look, encode_crop(look.crop)),
+            on_look=lambda look: self._threads.call(self._hub.ask, look, encode_crop(look.crop)),
             metrics=self.metrics,
         )
 
@@ -205,44 +182,6 @@ class Node:
 
     # --- event loop -------------------------------------------------------------------------
 
-    def _ask(self, look: Look, jpeg: bytes) -> None:
-        if self._uplink is None:
-            return
-        seq = self._uplink.ask(look.track, jpeg, look.crop.landmarks, look.quality)
-        if seq is not None:
-            self.metrics.asked.inc()
-            self.book.asked(seq, look.track, time.monotonic())
-
-    def _hub_link(self) -> HubLink | None:
-        return self._uplink.state if self._uplink is not None else None
-
-    def _on_hub_open(self, welcome: Welcome) -> None:
-        log.info("hub connected: model %s, mode %s", welcome.model_id, welcome.mode)
-        self._hub_reason = ""
-        self.book.opened()
-        self.metrics.hub_connected.set(1)
-        self._opened.set()
-
-    def _on_hub_lost(self, reason: str) -> None:
-        if reason != self._hub_reason:  # once, not at every attempt
-            log.warning("no hub, everyone is veiled: %s", reason)
-        self._hub_reason = reason
-        self.book.lost()
-        self.metrics.hub_connected.set(0)
-
-    def _on_decision(self, decision: FaceDecision, now: float) -> None:
-        counts = self.book.answered(decision, now)
-        outcome = "stale" if not counts else "reveal" if decision.reveal else "veil"
-        self.metrics.decisions.labels(outcome).inc()
-
-    def _on_revoke(self, revoke: Revoke, now: float) -> None:
-        self.book.revoked(revoke)
-        self.metrics.decisions.labels("revoke").inc()
-
-    def _on_refusal(self, refusal: Refusal, now: float) -> None:
-        self.book.gave_up(refusal.seq)
-        self.metrics.decisions.labels("refused").inc()
-
     def _on_recorder_error(self, text: str) -> None:
         log.error("%s", text)
         if self._settings.source.once:
@@ -261,12 +200,6 @@ class Node:
     def _fail(self, text: str) -> None:
         self._failure = self._failure or text
         self._ended.set()
-
-    async def _wait_for_hub(self) -> None:
-        try:
-            await asyncio.wait_for(self._opened.wait(), HUB_WAIT_S)
-        except TimeoutError:
-            log.warning("no hub at %s: everyone stays veiled", self._settings.hub.address)
 
     async def _report(self) -> None:
         while True:

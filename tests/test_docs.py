@@ -1,0 +1,77 @@
+"""What the documents name exists, and what exists is named."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_node.metrics import Metrics
+from edge_node.stream.mjpeg import MjpegSink, StreamCollector
+from protocol.messages import AnyMessage
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MODULES = {"veilcast-node": "edge_node", "veilcast-hub": "hub", "veilcast-enroll": "enrollment"}
+
+
+def commands() -> list[str]:
+    """Every command line of ours in a code block of the documents, without its options' values."""
+    found = set()
+    for path in DOCUMENTS:
+        for block in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL):
+            for line in block.splitlines():
+                words = shlex.split(line, comments=True)
+                if words and words[0] in MODULES:
+                    options = sorted(w.split("=")[0] for w in words if w.startswith("--"))
+                    names = [w for w in words[1:3] if re.fullmatch(r"[a-z-]+", w) and not w.startswith("-")]
+                    found.add(" ".join([words[0], *names, *options]))
+    return sorted(found)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("line", commands())
+def test_every_command_in_the_documents_exists_with_its_options(line: str) -> None:
+    program, *rest = line.split()
+    names = [w for w in rest if not w.startswith("--")]
+    options = [w for w in rest if w.startswith("--")]
+    texts = []
+    for depth in range(len(names), -1, -1):
+        done = subprocess.run(
+            [sys.executable, "-m", MODULES[program], *names[:depth], "--help"],
+            capture_output=True, text=True, check=False, env={"COLUMNS": "200", "PATH": "/usr/bin:/bin"},
+        )  # fmt: skip
+        texts.append(done.stdout)
+        if depth == min(1, len(names)):
+            assert done.returncode == 0, f"{line}: {done.stderr}"
+    assert all(any(option in text for text in texts) for option in options), line
+
+
+def test_the_documents_name_commands() -> None:
+    assert len(commands()) >= 6
+
+
+def test_the_documented_messages_are_those_of_the_code() -> None:
+    table = (ROOT / "docs" / "protocol.md").read_text()
+    documented = set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE))
+    tags = {kind.__struct_config__.tag for kind in AnyMessage.__args__}  # type: ignore[attr-defined]
+    assert documented == tags
+
+
+def test_the_documented_metrics_are_those_of_the_code() -> None:
+    metrics, sink = Metrics(), MjpegSink()
+    metrics.registry.register(StreamCollector(sink))
+    sink.close()
+    table = (ROOT / "docs" / "metrics.md").read_text()
+    documented = set(re.findall(r"`(veilcast_[a-z_]+)`", table))
+    assert documented == {family.name for family in metrics.registry.collect()}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_links_between_documents_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
+        assert (path.parent / target).exists(), f"{path.name} links to {target}"

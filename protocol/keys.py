@@ -169,7 +169,8 @@ def _read(path: Path, is_secret: bool) -> dict[str, str]:
                 )
             data = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError as exc:
-        raise KeyFileError(f"{path}: there is no such key file; veilcast-hub keys make-node (or make-admin) writes one") from exc
+        hint = "veilcast-hub keys make-node (or make-admin) writes one"
+        raise KeyFileError(f"{path}: there is no such key file; {hint}") from exc
     except OSError as exc:
         raise KeyFileError(f"{path}: cannot be read: {exc.strerror}") from exc
     if len(data) > MAX_FILE_BYTES:

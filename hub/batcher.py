@@ -44,6 +44,7 @@ class Batcher(Generic[T, R]):
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="inference")
         self._task: asyncio.Task[None] | None = None
+        self._is_closed = False
         self.shed = 0
         self.batches = 0
 
@@ -53,6 +54,8 @@ class Batcher(Generic[T, R]):
 
     async def submit(self, item: T) -> R:
         """The result for one item. Raises Shed, or what `run` raised for its batch."""
+        if self._is_closed:
+            raise Shed("the hub is closing")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[R] = loop.create_future()
         while len(self._queue) >= self._capacity:
@@ -67,6 +70,7 @@ class Batcher(Generic[T, R]):
 
     async def close(self) -> None:
         """Shed what waits and end the thread after the batch under way."""
+        self._is_closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -101,6 +105,8 @@ class Batcher(Generic[T, R]):
             results = await asyncio.get_running_loop().run_in_executor(
                 self._thread, self._run, [w.item for w in batch]
             )
+            if len(results) != len(batch):
+                raise ValueError(f"{len(results)} results for {len(batch)} items")
         except Exception as exc:  # noqa: BLE001 - handed to those who asked; the next batch may do
             for waiting in batch:
                 if not waiting.answer.done():

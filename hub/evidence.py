@@ -2,7 +2,8 @@
 
 Owned by `hub.recognizer`. A reveal needs K of the last N looks to agree on one person, each with
 threshold and margin, and the quality-weighted mean of the looks to agree as well; one confident look at
-someone else ends it (promise 6).
+someone else ends it (promise 6). Nobody is in one picture twice: `rivals` finds the other faces of a camera
+that are proven to be the same person.
 """
 
 from __future__ import annotations
@@ -65,8 +66,11 @@ class _Look:
 @dataclass(slots=True)
 class _TrackEvidence:
     looks: deque[_Look]
+    first_at: float
     seen_at: float
     proven: str = ""
+    similarity: float = 0.0
+    """Of the proof."""
 
 
 @dataclass(slots=True)
@@ -85,19 +89,44 @@ class EvidenceBook:
     ) -> Finding:  # fmt: skip
         """Take in a look at a track: probe (D,) of length 1, quality in 0..1."""
         self._forget_old(now)
-        track = self._tracks.pop(key, None) or _TrackEvidence(deque(maxlen=self.settings.n), now)
+        track = self._tracks.pop(key, None) or _TrackEvidence(deque(maxlen=self.settings.n), now, now)
         self._tracks[key] = track
         track.seen_at = now
         candidates = identify(probe)
         vote = self._vote(candidates)
         if track.proven and self._contradicts(track.proven, vote, candidates):
-            track.looks.clear()
-            track.proven = ""
+            self.unprove(key)
         best = candidates[0].similarity if candidates else 0.0
         track.looks.append(_Look(probe, max(quality, 0.01), vote, best))
         finding = self._judge(track, identify)
-        track.proven = finding.identity
+        track.proven, track.similarity = finding.identity, finding.similarity
         return finding
+
+    def rivals(self, key: TrackKey, within_s: float) -> list[tuple[TrackKey, float]]:
+        """The other tracks of the camera that are proven to be the same person, with their similarity.
+
+        A rival is in the picture at the same time: it was looked at within `within_s` before this track's
+        last look, and after its first one. A track that ended before this one began is no rival: the
+        person was lost and found again.
+        """
+        own = self._tracks.get(key)
+        if own is None or not own.proven:
+            return []
+        return [
+            (other, track.similarity)
+            for other, track in self._tracks.items()
+            if other != key
+            and other[:2] == key[:2]
+            and track.proven == own.proven
+            and track.seen_at >= max(own.first_at, own.seen_at - within_s)
+        ]
+
+    def unprove(self, key: TrackKey) -> None:
+        """The track is nobody until it is proven from nothing."""
+        track = self._tracks.get(key)
+        if track is not None:
+            track.looks.clear()
+            track.proven, track.similarity = "", 0.0
 
     def proven(self, identity: str) -> list[TrackKey]:
         """The tracks that are proven to be this identity."""

@@ -50,6 +50,8 @@ class Verdict:
     similarity: float
     margin: float
     reason: str
+    ousted: tuple[int, ...] = ()
+    """Tracks of the same session that were shown as this person and must be veiled now."""
 
     @staticmethod
     def veil(reason: str) -> Verdict:

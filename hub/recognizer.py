@@ -7,7 +7,7 @@ gallery and the live consents. Crops and probes of strangers are dropped with th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from hub.policy import LiveConsent, PolicySettings, Verdict, decide
 from protocol.messages import Landmarks
 from vision.crops import FaceCrop, decode_crop
 from vision.errors import CropError
+
+RIVAL_REASON = "another face of this camera is more like this person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Recognizer:
         return self._gallery
 
     def recognize(self, looks: Sequence[Look]) -> list[Verdict | RejectedLook]:
-        """A verdict for each look, in order."""
+        """A verdict for each look, in order. `Verdict.ousted` names tracks to revoke."""
         crops: list[FaceCrop] = []
         rejected: dict[int, RejectedLook] = {}
         for i, look in enumerate(looks):
@@ -78,10 +80,19 @@ class Recognizer:
             except CropError as exc:
                 rejected[i] = RejectedLook(str(exc))
         probes = iter(self._embedder.embed(crops))
-        return [
-            rejected[i] if i in rejected else self._judge(look, next(probes)[None])
-            for i, look in enumerate(looks)
-        ]
+        results: list[Verdict | RejectedLook] = []
+        for i, look in enumerate(looks):
+            if i in rejected:
+                results.append(rejected[i])
+                continue
+            verdict = self._judge(look, next(probes)[None])
+            for j, before in enumerate(looks[:i]):
+                # What this batch has granted so far is not on its way yet: it is taken back here.
+                is_ousted = before.key[:2] == look.key[:2] and before.track in verdict.ousted
+                if is_ousted and j not in rejected:
+                    results[j] = Verdict.veil(RIVAL_REASON)
+            results.append(verdict)
+        return results
 
     def embed_photos(self, crops: Sequence[FaceCrop]) -> Embeddings:
         """(N, D) embeddings for enrolment."""
@@ -122,4 +133,15 @@ class Recognizer:
             look.key, probe[0], look.quality, look.now,
             lambda p: self._gallery.identify(p[None], 2)[0],
         )  # fmt: skip
-        return decide(finding, self._consents, look.node, self._policy, self._wall())
+        verdict = decide(finding, self._consents, look.node, self._policy, self._wall())
+        return self._alone(look, verdict) if verdict.reveal and verdict.identity else verdict
+
+    def _alone(self, look: Look, verdict: Verdict) -> Verdict:
+        """Of several faces of one camera that pass as one person, only the most similar is shown."""
+        rivals = self._evidence.rivals(look.key, self._policy.lease_s)
+        if any(similarity >= verdict.similarity for _, similarity in rivals):
+            self._evidence.unprove(look.key)
+            return Verdict.veil(RIVAL_REASON)
+        for key, _ in rivals:
+            self._evidence.unprove(key)
+        return replace(verdict, ousted=tuple(key[2] for key, _ in rivals))

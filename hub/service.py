@@ -183,6 +183,12 @@ class Hub:
         if isinstance(verdict, RejectedLook):
             self._counts["rejected"] += 1
             raise DeclinedError("invalid", verdict.reason)
+        if verdict.ousted:
+            self._counts["ousted"] += len(verdict.ousted)
+            self._server.push(
+                query.session,
+                Revoke(session=query.session, tracks=verdict.ousted, reason="another face is this person"),
+            )
         if verdict.reveal and not self._still_permits(verdict, peer.name):
             # The consent ended while this was computed; the node has been told already.
             verdict = Verdict.veil("no live consent")

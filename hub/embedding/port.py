@@ -29,6 +29,8 @@ class ModelManifest:
     """By how much the best person must beat the second best."""
     measured: str
     """Where the two numbers come from."""
+    input: str = "aligned chip cut from the 224x224 RGB crop"
+    """What the network itself is given."""
 
 
 class Embedder(Protocol):

@@ -7,8 +7,11 @@ given by the caller. Embeddings become bytes and back in `_to_bytes` and `_from_
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
+import sqlite3
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +30,20 @@ from hub.store.errors import ConflictError, NotFoundError, StoreError
 from hub.store.schema import SCHEMA_VERSION, consents, identities, meta, metadata, templates
 from protocol import limits
 from protocol.messages import Consent, Person, Template
+
+log = logging.getLogger(__name__)
+
+BUSY_S = 5.0
+"""How long to wait for another program that holds the store."""
+WHAT_TO_DO = {
+    "SQLITE_FULL": "free some space and try again",
+    "SQLITE_BUSY": "another program holds it: end that one and try again",
+    "SQLITE_READONLY": "make it writable for this user",
+    "SQLITE_NOTADB": "move it away or bring back a copy of it",
+    "SQLITE_CORRUPT": "bring back a copy of it",
+    "SQLITE_IOERR": "look after the disk",
+}
+"""By SQLite's name of the error, without what follows the second part (SQLITE_BUSY_SNAPSHOT)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +68,21 @@ class NewConsent:
 class PeopleStore:
     """One SQLite file, mode 0600, in a folder made with mode 0700. Raises StoreError."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, busy_s: float = BUSY_S) -> None:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                os.fchmod(opened, 0o600)  # SQLite gives its side files the same mode
+            finally:
+                os.close(opened)
         except OSError as exc:
             raise StoreError(f"cannot open the store {path}: {exc.strerror}") from exc
         self._path = path
+        self._busy_s = busy_s
         self._engine = create_engine(f"sqlite:///{path}")
-        event.listen(self._engine, "connect", _prepare)
+        event.listen(self._engine, "connect", self._prepare)
+        event.listen(self._engine, "begin", _begin)
         with self._transaction() as db:
             metadata.create_all(db)
             found = db.scalar(select(meta.c.value).where(meta.c.key == "schema"))
@@ -112,8 +135,7 @@ class PeopleStore:
             person = self._person(db, row, now)
             db.execute(delete(identities).where(identities.c.id == row.id))  # the rest cascades
             self._changed(db)
-        with self._engine.connect() as raw:  # nothing deleted stays readable in the write-ahead log
-            raw.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._empty_log()
         return person
 
     def show(self, name: str, now: float) -> Person:
@@ -168,7 +190,7 @@ class PeopleStore:
         owners = [row.identity for row in rows]
         embeddings = _from_bytes([row.embedding for row in rows], dimension)
         by_identity = {
-            row.identity: LiveConsent(row.identity, row.name, frozenset(json.loads(row.cameras)), row.until)
+            row.identity: LiveConsent(row.identity, row.name, frozenset(_cameras(row.cameras)), row.until)
             for row in live
         }
         return Gallery(version, dimension, owners, embeddings), by_identity
@@ -192,9 +214,35 @@ class PeopleStore:
         except IntegrityError as exc:
             raise ConflictError("that name is taken") from exc
         except DatabaseError as exc:
-            # The text of the driver's error names what is wrong (disk full, locked, not a database);
-            # SQLAlchemy's own would repeat the values.
-            raise StoreError(f"the store {self._path} cannot be used: {exc.orig}") from exc
+            # SQLAlchemy's own text would repeat the values.
+            raise StoreError(self._clear_line(exc.orig)) from exc
+
+    def _clear_line(self, cause: BaseException | None) -> str:
+        """What is wrong, in the driver's words, and what to do."""
+        name = "_".join(getattr(cause, "sqlite_errorname", "").split("_")[:2])
+        advice = WHAT_TO_DO.get(name)
+        return f"the store {self._path} cannot be used: {cause}" + (f"; {advice}" if advice else "")
+
+    def _empty_log(self) -> None:
+        """So that nothing deleted stays readable in the write-ahead log.
+
+        The deletion itself has been committed: a failure here must not look like one of that.
+        """
+        raw = self._engine.raw_connection()  # outside of any transaction
+        try:
+            is_busy, *_ = raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as exc:
+            log.error("what was erased is still in the store's write-ahead log: %s", self._clear_line(exc))
+            return
+        finally:
+            raw.close()
+        if is_busy:
+            log.warning("what was erased stays in the store's write-ahead log until the hub ends")
+
+    def _prepare(self, connection: Any, _record: object) -> None:
+        pragmas = ("foreign_keys=ON", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON")
+        for pragma in (f"busy_timeout={round(1_000 * self._busy_s)}", *pragmas):
+            connection.execute(f"PRAGMA {pragma}")
 
     def _find(self, db: Connection, name: str) -> Row[Any] | None:
         return db.execute(select(identities).where(identities.c.name_key == _key(name))).one_or_none()
@@ -243,7 +291,7 @@ class PeopleStore:
             consents=tuple(
                 Consent(
                     id=c.id, granted_at=c.granted_at, until=c.until, withdrawn_at=c.withdrawn_at,
-                    cameras=tuple(json.loads(c.cameras)), note=c.note,
+                    cameras=_cameras(c.cameras), note=c.note,
                 )
                 for c in history
             ),
@@ -254,13 +302,26 @@ class PeopleStore:
         )  # fmt: skip
 
 
-def _prepare(connection: Any, _record: object) -> None:
-    for pragma in ("foreign_keys=ON", "journal_mode=WAL", "secure_delete=ON", "busy_timeout=5000"):
-        connection.execute(f"PRAGMA {pragma}")
+def _begin(db: Connection) -> None:
+    # The driver by itself begins none before it reads or makes tables. At once for writing: a reader that
+    # becomes a writer could be refused half-way.
+    db.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _key(name: str) -> str:
-    return name.casefold()
+    """Equal for names that people read as equal: letter case, composed and decomposed accents."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def _cameras(text: str) -> tuple[str, ...]:
+    # An empty list means every camera, so a damaged one must not pass for it.
+    try:
+        names = json.loads(text)
+    except ValueError as exc:
+        raise StoreError("a stored consent cannot be read: the store is damaged") from exc
+    if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names):
+        raise StoreError("a stored consent cannot be read: the store is damaged")
+    return tuple(names)
 
 
 def _to_bytes(embedding: NDArray[np.float32]) -> bytes:

@@ -72,6 +72,26 @@ async def test_a_batch_that_fails_fails_alone() -> None:
     await batcher.close()
 
 
+async def test_a_wrong_number_of_results_fails_those_who_asked_and_nobody_else() -> None:
+    def run(items: Sequence[int]) -> list[int]:
+        return [] if 13 in items else doubled(items)
+
+    batcher = Batcher(run, max_batch=1, max_age_s=0.0, capacity=4)
+    batcher.start()
+    with pytest.raises(ValueError, match="0 results for 1 items"):
+        await asyncio.wait_for(batcher.submit(13), 5)
+    assert await asyncio.wait_for(batcher.submit(1), 5) == 2
+    await batcher.close()
+
+
+async def test_after_closing_everything_is_shed_at_once() -> None:
+    batcher = Batcher(doubled, max_batch=1, max_age_s=0.0, capacity=1)
+    batcher.start()
+    await batcher.close()
+    with pytest.raises(Shed):
+        await asyncio.wait_for(batcher.submit(1), 5)
+
+
 async def test_closing_sheds_what_waits() -> None:
     batcher = Batcher(doubled, max_batch=8, max_age_s=60.0, capacity=8)
     batcher.start()

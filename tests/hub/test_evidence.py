@@ -85,6 +85,22 @@ def test_a_look_far_below_the_threshold_ends_the_reveal() -> None:
     assert look(b, STRANGER).identity == ""
 
 
+def test_even_a_poor_look_far_below_the_threshold_ends_the_reveal() -> None:
+    b = book()
+    look(b, ADA)
+    look(b, ADA)
+    assert look(b, STRANGER, quality=0.05).identity == ""
+
+
+def test_while_one_look_says_someone_else_nobody_is_proven() -> None:
+    b = book()
+    look(b, ADA)
+    look(b, BEA, quality=0.05)
+    assert look(b, ADA).reason == "the looks disagree"
+    assert look(b, ADA).identity == ""
+    assert look(b, ADA).identity == "ada", "the other look has left the window"
+
+
 def test_a_slightly_worse_look_does_not() -> None:
     b = book()
     look(b, ADA)
@@ -103,6 +119,56 @@ def test_poor_looks_weigh_less_in_the_fused_probe() -> None:
     look(c, ADA, quality=1.0)
     look(c, ADA, quality=1.0)
     assert look(c, blurred, quality=1.0).similarity < good
+
+
+def prove(b: EvidenceBook, track: int, *times: float) -> None:
+    for now in times:
+        assert look(b, ADA, now, track=track).identity in ("", "ada")
+    assert (KEY[0], KEY[1], track) in b.proven("ada")
+
+
+def test_two_faces_at_one_time_that_pass_as_one_person_are_rivals() -> None:
+    b = book()
+    prove(b, 1, 0.0, 0.2)
+    prove(b, 2, 0.1, 0.3)
+    assert [key[2] for key, _ in b.rivals((KEY[0], KEY[1], 2), 3.0)] == [1]
+    assert [key[2] for key, _ in b.rivals((KEY[0], KEY[1], 1), 3.0)] == [2]
+
+
+def test_a_person_who_was_lost_and_found_again_has_no_rival() -> None:
+    b = book()
+    prove(b, 1, 0.0, 0.2)
+    prove(b, 2, 0.4, 0.6)
+    assert b.rivals((KEY[0], KEY[1], 2), 3.0) == []
+    prove(b, 1, 0.8)
+    assert [key[2] for key, _ in b.rivals((KEY[0], KEY[1], 1), 3.0)] == [2], "she was not lost"
+
+
+def test_a_face_that_has_left_is_no_rival() -> None:
+    b = book()
+    prove(b, 2, 0.0, 0.2)
+    prove(b, 1, 0.1, 0.3)
+    prove(b, 2, 2.0, 4.0)
+    assert b.rivals((KEY[0], KEY[1], 2), 3.0) == []
+
+
+def test_faces_of_two_cameras_are_no_rivals() -> None:
+    b = book()
+    prove(b, 1, 0.0, 0.2)
+    elsewhere = ("yard", KEY[1], 2)
+    for now in (0.1, 0.3):
+        b.look(elsewhere, ADA, 1.0, now, lambda p: GALLERY.identify(p[None], 2)[0])
+    assert elsewhere in b.proven("ada")
+    assert b.rivals(elsewhere, 3.0) == []
+
+
+def test_who_is_unproven_begins_from_nothing() -> None:
+    b = book()
+    prove(b, 1, 0.0, 0.2)
+    b.unprove(KEY)
+    assert b.proven("ada") == []
+    assert look(b, ADA, 0.4).identity == ""
+    assert look(b, ADA, 0.6).identity == "ada"
 
 
 def test_a_session_that_ends_takes_its_evidence_along() -> None:

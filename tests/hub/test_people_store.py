@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import Engine, event
 
 from hub.store.errors import ConflictError, NotFoundError, StoreError
 from hub.store.people import NewConsent, NewTemplate, PeopleStore
@@ -84,6 +86,30 @@ def test_removal_leaves_no_byte_of_a_person(tmp_path: Path) -> None:
     assert b"form 17" not in kept
 
 
+def test_the_write_ahead_log_is_empty_once_a_person_is_removed(tmp_path: Path) -> None:
+    store = PeopleStore(tmp_path / "people.db")
+    store.add("Ada", [template(1)], NewConsent(), NOW)
+    assert (tmp_path / "people.db-wal").stat().st_size > 0
+    store.remove("Ada", NOW)
+    assert (tmp_path / "people.db-wal").stat().st_size == 0
+
+
+def test_a_log_that_cannot_be_emptied_is_reported_and_the_person_is_gone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "people.db"
+    store = PeopleStore(path, busy_s=0.01)
+    store.add("Ada", [template(1)], NewConsent(), NOW)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM identities").fetchall()
+        store.remove("Ada", NOW)
+        assert "write-ahead log" in caplog.text
+        assert "Ada" not in caplog.text
+    with pytest.raises(NotFoundError):
+        store.show("Ada", NOW)
+
+
 def test_whoever_is_not_enrolled_is_not_found(store: PeopleStore) -> None:
     for act in (
         lambda: store.show("Bea", NOW),
@@ -130,13 +156,81 @@ def test_the_file_is_private(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o077 == 0, path
 
 
+def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "people.db"
+    PeopleStore(path).close()
+    path.chmod(0o644)
+    PeopleStore(path).close()
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_names_that_read_alike_are_one_person(store: PeopleStore) -> None:
+    store.add("Zo\u00eb", [template(1)], None, NOW)
+    person = store.add("ZOE\u0308", [template(2)], None, NOW)
+    assert len(person.templates) == 2
+
+
+def test_a_store_that_is_in_use_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "people.db"
+    store = PeopleStore(path, busy_s=0.01)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="locked; another program holds it"):
+            store.add("Ada", [template(1)], None, NOW)
+    assert store.add("Ada", [template(1)], None, NOW).name == "Ada"
+
+
+def test_a_full_disk_is_one_clear_line_and_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "people.db"
+    store = PeopleStore(path)
+    ada = store.add("Ada", [template(1)], NewConsent(), NOW)
+    store.close()
+
+    def limit(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA max_page_count = 1")  # SQLite reads it as: no page more than there are
+
+    event.listen(Engine, "connect", limit)
+    try:
+        full = PeopleStore(path)
+        with pytest.raises(StoreError, match="full; free some space") as caught:
+            full.add("Bea Secret", [template(i) for i in range(200)], NewConsent(note="form 9"), NOW)
+        assert "\n" not in str(caught.value)
+        assert "Secret" not in str(caught.value)
+        full.close()
+    finally:
+        event.remove(Engine, "connect", limit)
+    again = PeopleStore(path)
+    assert again.page("", 10, NOW) == ([ada], False)
+
+
+@pytest.mark.parametrize("text", ["", "null", "{}", "[1]", '[""]', "[", '"door"'])
+def test_a_damaged_consent_never_passes_for_one_that_covers_every_camera(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "people.db"
+    store = PeopleStore(path)
+    store.add("Ada", [template(1)], NewConsent(("door",)), NOW)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE consents SET cameras = ?", (text,))
+    with pytest.raises(StoreError, match="damaged"):
+        store.load(MODEL, 4, NOW)
+
+
+def test_a_template_of_the_wrong_size_is_one_clear_line(store: PeopleStore) -> None:
+    store.add("Ada", [template(1)], None, NOW)
+    with pytest.raises(StoreError, match="damaged"):
+        store.load(MODEL, 5, NOW)
+
+
 def test_a_newer_store_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "people.db"
     PeopleStore(path).close()
     with sqlite3.connect(path) as db:
         db.execute("UPDATE meta SET value = 99 WHERE key = 'schema'")
+        db.execute("DROP TABLE consents")
     with pytest.raises(StoreError, match="newer Veilcast"):
         PeopleStore(path)
+    with closing(sqlite3.connect(path)) as db:
+        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert "consents" not in tables, "and is left as it was"
 
 
 def test_a_damaged_store_is_one_clear_line(tmp_path: Path) -> None:

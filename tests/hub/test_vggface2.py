@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from hub.embedding.choose import open_embedder
 from hub.embedding.vggface2 import (
     CLASSES,
     MEAN_BGR,
@@ -106,6 +107,15 @@ def test_a_misshapen_layer_is_named(tmp_path: Path, weights: Weights) -> None:
         read_weights(write_h5(tmp_path / "w.h5", bent))
 
 
+def test_weights_in_another_order_are_refused(tmp_path: Path, weights: Weights) -> None:
+    path = write_h5(tmp_path / "w.h5", weights)
+    with h5py.File(path, "r+") as file:
+        attributes = file["conv3_2_3x3/bn"].attrs
+        attributes["weight_names"] = attributes["weight_names"][::-1]
+    with pytest.raises(ModelError, match="conv3_2_3x3/bn lists its weights as moving_variance"):
+        read_weights(path)
+
+
 def test_a_file_that_is_no_weight_file_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "w.h5"
     path.write_bytes(b"not hdf5")
@@ -117,6 +127,13 @@ def test_without_weights_the_model_says_so(models: Path) -> None:
     assert installed_weights() is None
     with pytest.raises(ModelError, match="not installed"):
         Vggface2()
+
+
+def test_auto_takes_the_designated_model_where_it_is_installed(models: Path, weights: Weights) -> None:
+    assert open_embedder("auto").manifest.model_id.startswith("dlib-")
+    import_weights(write_h5(models / "w.h5", weights))
+    assert open_embedder("auto").manifest.model_id == "vggface2-resnet50"
+    assert open_embedder("dlib-resnet").manifest.model_id.startswith("dlib-")
 
 
 def test_an_imported_model_runs_and_an_altered_one_is_refused(models: Path, weights: Weights) -> None:

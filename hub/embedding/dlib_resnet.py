@@ -27,9 +27,13 @@ MANIFEST = ModelManifest(
     dimension=128,
     sha256=DLIB_FACE_MODEL.sha256,
     licence=DLIB_FACE_MODEL.licence,
-    threshold=0.93,
-    margin=0.01,
-    measured="",
+    threshold=0.927,
+    margin=0.015,
+    measured=(
+        "benchmarks/calibrate.py on LFW, see docs/adr/0004-embedders.md. Threshold from pairsDevTrain: FMR "
+        "1/1100, and 0.096 % of all 5.9 million pairs of strangers. On pairsDevTest: FMR 1/499, 0.084 % of "
+        "all, FNMR 33/500. Margin: among 50 enrolled people 0.045 % of looks get another's name."
+    ),
 )
 
 

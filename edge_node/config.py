@@ -24,6 +24,9 @@ class DetectSettings(Struct, frozen=True, forbid_unknown_fields=True):
     min_score: Unit = 0.6
     trust_score: Unit = 0.9
     scan_every_ms: Milliseconds = 120.0
+    scan_still_ms: Milliseconds = 400.0
+    veil_detector: Literal["auto", "centerface", "off"] = "auto"
+    veil_width_px: Annotated[int, Meta(ge=160, le=1920)] = 640
     runtime: Literal["auto", "openvino", "onnxruntime"] = "auto"
     threads: Annotated[int, Meta(ge=0, le=64)] = 0
 

@@ -30,8 +30,11 @@ from edge_node.stream.state import LinkState
 from edge_node.stream.web import WebPorts, WebServer
 from edge_node.tracking.sampling import Sampler
 from edge_node.tracking.tracker import Tracker, TrackerSettings
+from vision.centerface import CenterFace, CenterFaceSettings
 from vision.crops import encode_crop
+from vision.detections import FaceFinder
 from vision.detector import Mtcnn, MtcnnSettings
+from vision.errors import ModelError
 
 log = logging.getLogger(__name__)
 
@@ -151,14 +154,31 @@ class Node:
                 coast_s=self._settings.track.coast_ms / 1000,
             )
         )  # fmt: skip
+        settings = AnalysisSettings(
+            scan_every_s=detect.scan_every_ms / 1000, scan_still_s=detect.scan_still_ms / 1000
+        )
         return AnalysisStage(
-            Analyzer(detector, tracker, AnalysisSettings(scan_every_s=detect.scan_every_ms / 1000)),
+            Analyzer(detector, tracker, settings, self._make_finder()),
             Sampler(),
             lambda: self._hub.leases,
             on_analysis=self._release.mailbox.put,
             on_look=lambda look: self._threads.call(self._hub.ask, look, encode_crop(look.crop)),
             metrics=self.metrics,
         )
+
+    def _make_finder(self) -> FaceFinder | None:
+        detect = self._settings.detect
+        if detect.veil_detector == "off":
+            return None
+        try:
+            return CenterFace(
+                CenterFaceSettings(detect.veil_width_px, runtime=detect.runtime, threads=detect.threads)
+            )
+        except ModelError as exc:
+            if detect.veil_detector == "centerface":
+                raise
+            log.warning("no veil-only detector, side views are missed more often: %s", exc)
+            return None
 
     # --- capture thread ---------------------------------------------------------------------
 

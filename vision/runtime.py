@@ -53,6 +53,8 @@ class _OpenVino:
 
         options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
+            # Some processors would compute in bfloat16: thresholds are calibrated on floats.
+            "INFERENCE_PRECISION_HINT": "f32",
             "CACHE_DIR": str(cache_dir() / "openvino"),
         }
         if threads:

@@ -16,4 +16,4 @@ def open_embedder(model: ModelName = "auto", runtime: RuntimeName = "auto", thre
     """Load a model. Raises ModelError where it is not installed."""
     if model == "vggface2-resnet50" or (model == "auto" and installed_weights() is not None):
         return Vggface2(runtime, threads)
-    return DlibResnet(max(1, threads))
+    return DlibResnet(threads, runtime)

@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -125,15 +126,16 @@ def _kept(clip: Clip, output: Path) -> Iterator[Output]:
     """A peer's frames in the size of the source: encoders like sizes that 16 divides."""
     sizes = [image.shape[1::-1] for image in frames_of(clip.path)]
     # deface repeats the first frame where a clip's first time stamp is not 0 (275 frames become 300).
-    images = list(frames_of(output))
-    repeated = len(images) - len(sizes)
+    repeated = sum(1 for _ in frames_of(output)) - len(sizes)
     if repeated < 0:
         raise peers.PeerError(f"{output} has {-repeated} frames less than its source")
-    for n, (image, size) in enumerate(zip(images[repeated:], sizes, strict=True)):
-        fitted = (
-            image if image.shape[1::-1] == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        )
-        yield keep(np.asarray(fitted, np.uint8), clip, n)
+    images = islice(frames_of(output), repeated, None)
+    for n, (image, size) in enumerate(zip(images, sizes, strict=True)):
+        if image.shape[1::-1] == size:
+            yield keep(image, clip, n)
+        else:
+            fitted = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            yield keep(np.asarray(fitted, np.uint8), clip, n)
 
 
 def _judge(clip: Clip, outputs: dict[int, Output]) -> Tally:

@@ -50,6 +50,17 @@ class Metrics:
         self.decisions = Counter(
             "veilcast_decisions", "Answers of the hub, by outcome", ["outcome"], registry=r
         )
+        self.regions = Counter(
+            "veilcast_regions", "Faces in released frames, by the evidence for their place", ["evidence"],
+            registry=r,
+        )  # fmt: skip
+        self.mask_age = Histogram(
+            "veilcast_mask_age_seconds", "Age of the evidence for a face's place, each released frame",
+            registry=r, buckets=(0.0, 0.04, 0.08, 0.12, 0.2, 0.4, 0.8, 1.6),
+        )  # fmt: skip
+        self.reveal_seconds = Counter(
+            "veilcast_reveal_seconds", "Time that faces were shown, summed over faces", registry=r
+        )
         self.faces_veiled = Gauge("veilcast_faces_veiled", "In the last frame", registry=r)
         self.faces_shown = Gauge("veilcast_faces_shown", "In the last frame", registry=r)
         self.hub_connected = Gauge("veilcast_hub_connected", "1 while a session stands", registry=r)

@@ -19,7 +19,7 @@ from edge_node.frames import FrameSink, MaskedFrame, RawFrame, ReleaseReason
 from edge_node.metrics import Metrics
 from edge_node.privacy.decisions import Leases, plan
 from edge_node.privacy.release import Release, ReleaseBuffer
-from edge_node.privacy.timeline import Timeline
+from edge_node.privacy.timeline import Region, Timeline
 from edge_node.privacy.veil import VeilSettings, mask, mask_fully, notice
 from edge_node.tracking.sampling import Look, Sampler
 from edge_node.tracking.track import Analysis
@@ -170,11 +170,19 @@ class ReleaseStage:
             regions = self._timeline.regions_at(release.frame.captured_at)
             now = time.monotonic()
             decided = plan(regions, self._leases(), now, self._veil.growth)
+            self._count(regions, len(decided.shown), release.frame.pts_s)
             return mask(release.frame, decided, self._veil)
         except Exception as exc:  # noqa: BLE001 - fail closed: whatever it was, the frame is veiled
             self._metrics.faults.labels("veil").inc()
             log.error("veil failed, the frame leaves veiled in full: %s", exc)
             return mask_fully(release.frame, ReleaseReason.FAULT)
+
+    def _count(self, regions: Sequence[Region], shown: int, pts_s: float) -> None:
+        for region in regions:
+            self._metrics.regions.labels(region.evidence.value).inc()
+            self._metrics.mask_age.observe(region.age_s)
+        if self._last is not None:
+            self._metrics.reveal_seconds.inc(shown * min(max(0.0, pts_s - self._last.pts_s), 1.0))
 
     def _push(self, frame: MaskedFrame) -> None:
         for sink in self._sinks:

@@ -34,6 +34,8 @@ class Region:
     trusted: bool
     """Fresh, undoubted evidence of one and the same track on both sides of the frame."""
     evidence: Evidence
+    age_s: float = 0.0
+    """Seconds between the instant and the confirmed sight of the face that the region rests on."""
 
 
 @dataclass(slots=True)
@@ -110,6 +112,7 @@ class Timeline:
             box_xyxy=grow(box, self._growth(unseen_s)),
             trusted=a.trusted and b.trusted and a.track == b.track,
             evidence=worse.evidence,
+            age_s=unseen_s,
         )
 
     def _before(self, line: _PathLine, at: float) -> Region | None:
@@ -122,11 +125,12 @@ class Timeline:
             second_at, second = line.observations[1]
             back = _lerp(box, second.box_xyxy, -age / (second_at - first_at))
             box = _union(box, _resized_like(back, box))
-        return Region(first.track, grow(box, self._growth(age)), False, Evidence.COASTED)
+        return Region(first.track, grow(box, self._growth(age)), False, Evidence.BACKFILLED, age)
 
     def _held(self, last: Observation, age: float) -> Region:
-        box = grow(last.box_xyxy, self._growth(last.unseen_s + age))
-        return Region(last.track, box, False, Evidence.COASTED)
+        unseen_s = last.unseen_s + age
+        box = grow(last.box_xyxy, self._growth(unseen_s))
+        return Region(last.track, box, False, Evidence.COASTED, unseen_s)
 
     def _growth(self, age_s: float) -> float:
         s = self._settings

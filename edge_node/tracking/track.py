@@ -31,6 +31,8 @@ class Evidence(StrEnum):
     """The veil-only detector found it: good enough to veil, not to show."""
     COASTED = "coasted"
     """Nothing confirmed it: predicted only."""
+    BACKFILLED = "backfilled"
+    """Of a region only: the face was first seen after this instant, and is carried back."""
 
 
 @dataclass(frozen=True, slots=True)

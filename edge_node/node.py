@@ -13,7 +13,8 @@ from pathlib import Path
 from edge_node.analysis import AnalysisSettings, Analyzer
 from edge_node.bridge import LoopCaller, Worker
 from edge_node.capture.grabber import Grabber, SourceState
-from edge_node.capture.source import SourceOptions, open_source
+from edge_node.capture.opening import open_source
+from edge_node.capture.source import SourceOptions
 from edge_node.config import NodeSettings
 from edge_node.errors import StartError
 from edge_node.frames import FrameSink, RawFrame

@@ -54,7 +54,7 @@ OnState = Callable[[SourceState, str], None]
 class Grabber:
     """Reads a source in a thread of its own. Both callbacks are called from that thread.
 
-    `opener` opens the source (`capture.source.open_source` with its arguments bound). `roll` gives a
+    `opener` opens the source (`capture.opening.open_source` with its arguments bound). `roll` gives a
     number in 0..1 for the pauses, `now` monotonic seconds; `wait` sleeps and returns whether to stop.
     """
 

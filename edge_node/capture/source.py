@@ -1,7 +1,8 @@
-"""Where pictures come from: the port every source implements, and the one way to open one.
+"""Where pictures come from: the port that every source implements.
 
-Owns the words for what can go wrong with a source and the choice of implementation. Does not pace,
-retry or number frames: that is `capture.grabber`, which is the only caller of `read`.
+Owns the words for what can go wrong with a source; which implementation serves is chosen in
+`capture.opening`. Does not pace, retry or number frames: that is `capture.grabber`, the only caller of
+`read`.
 
 SourceError     cannot be opened as asked; trying again would not help (an error for a person)
 SourceLost      there is no picture at present; it may come back
@@ -12,14 +13,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from edge_node.errors import StartError
 from vision.detections import Image
 
-NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https")
 NETWORK_TIMEOUT_S = 5.0
 """Silence after which a network camera counts as lost: longer than a key-frame interval."""
 MAX_PIXELS = 7680 * 4320
@@ -28,8 +27,6 @@ STUMBLE_S = 0.5
 """Time stamps this much out of order are a stumble; further back, the clock was set anew."""
 NUDGE_S = 0.001
 """The finest step that a recording keeps (Matroska counts milliseconds)."""
-MAX_CAMERA_NUMBER = 255
-"""Video devices that Linux numbers by default."""
 
 
 class SourceError(StartError):
@@ -111,47 +108,6 @@ class SourceOptions:
     rtsp_transport: str = "tcp"
     """`tcp` loses nothing and passes firewalls; `udp` is for cameras that know nothing else."""
     timeout_s: float = NETWORK_TIMEOUT_S
-
-
-def open_source(spec: str, options: SourceOptions | None = None) -> FrameSource:
-    """Open what `spec` names: `demo`, `0` or `/dev/video0`, a file, `rtsp://…` or `http://…`.
-
-    Raises SourceError where the spec cannot work, SourceLost where a camera does not answer now.
-    """
-    # Imported here so that a node without, say, the demo portraits can still open its camera.
-    options = options or SourceOptions()
-    spec = spec.strip()
-    if not spec:
-        raise SourceError(f"no source given; {_ALLOWED}")
-    if spec == "demo":
-        from edge_node.capture.synthetic import open_demo
-
-        return open_demo(options)
-    device = camera_device(spec)
-    if device is not None:
-        from edge_node.capture.camera import CameraSource
-
-        return CameraSource(device, options)
-    from edge_node.capture.media import MediaSource
-
-    if "://" in spec:
-        scheme = spec.split("://", 1)[0].lower()
-        if scheme not in NETWORK_SCHEMES:
-            raise SourceError(f"{scheme}:// is not a source that can be opened; {_ALLOWED}")
-        return MediaSource.network(spec, options)
-    return MediaSource.file(Path(spec).expanduser(), options)
-
-
-_ALLOWED = "use demo, a camera number, /dev/videoN, a file, rtsp://… or http://…"
-
-
-def camera_device(spec: str) -> str | None:
-    """`/dev/videoN` for a camera's number or device path, None for anything else."""
-    if spec.isascii() and spec.isdigit():
-        if int(spec) > MAX_CAMERA_NUMBER:
-            raise SourceError(f"there is no camera number {spec[:20]}; they go from 0 to {MAX_CAMERA_NUMBER}")
-        return f"/dev/video{int(spec)}"
-    return spec if spec.startswith("/dev/video") else None
 
 
 def label_of(url: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from edge_node.capture.media import MediaSource
+from edge_node.capture.opening import open_source
 from edge_node.capture.source import (
     CapturedImage,
     FrameSource,
@@ -20,7 +21,6 @@ from edge_node.capture.source import (
     SourceError,
     SourceLost,
     SourceOptions,
-    open_source,
 )
 from tests.edge_node.capture.clips import (
     QUARTER_TURN_CLOCKWISE,

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 
 from edge_node.capture.camera import CameraSource, found_cameras
+from edge_node.capture.opening import camera_device, open_source
 from edge_node.capture.source import (
     SourceClock,
     SourceError,
     SourceKind,
     SourceLost,
     SourceOptions,
-    camera_device,
     label_of,
-    open_source,
 )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from edge_node.capture import portraits as portraits_module
+from edge_node.capture.opening import open_source
 from edge_node.capture.portraits import (
     DEMO_NAMES,
     Portrait,
@@ -21,7 +22,7 @@ from edge_node.capture.portraits import (
     folder_portraits,
 )
 from edge_node.capture.scene import DEMO, Scenario, moment
-from edge_node.capture.source import SourceEnded, SourceError, SourceOptions, open_source
+from edge_node.capture.source import SourceEnded, SourceError, SourceOptions
 from edge_node.capture.synthetic import SceneRenderer, SceneSource
 
 SMALL = {"width": 320, "height": 180, "face_px": 40.0}

@@ -10,7 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from edge_node.capture.source import SourceOptions, open_source
+from edge_node.capture.opening import open_source
+from edge_node.capture.source import SourceOptions
 from edge_node.frames import ReleaseReason
 from edge_node.stream.errors import RecordError
 from edge_node.stream.recorder import Recorder

@@ -26,7 +26,7 @@ class DetectSettings(Struct, frozen=True, forbid_unknown_fields=True):
     scan_every_ms: Milliseconds = 120.0
     scan_still_ms: Milliseconds = 400.0
     veil_detector: Literal["auto", "centerface", "off"] = "auto"
-    veil_width_px: Annotated[int, Meta(ge=160, le=1920)] = 640
+    veil_width_px: Annotated[int, Meta(ge=160, le=1920)] = 480
     runtime: Literal["auto", "openvino", "onnxruntime"] = "auto"
     threads: Annotated[int, Meta(ge=0, le=64)] = 0
 

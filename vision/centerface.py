@@ -33,7 +33,7 @@ MAX_SIZES = 4
 class CenterFaceSettings:
     """How large a picture the network sees, and how sure it must be."""
 
-    width_px: int = 640
+    width_px: int = 480
     """Of the picture's longer side, as the network sees it. Cost grows with its square."""
     min_score: float = 0.2
     overlap: float = 0.3

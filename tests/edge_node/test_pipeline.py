@@ -19,7 +19,7 @@ from edge_node.tracking.sampling import Look, Sampler, SamplingSettings
 from edge_node.tracking.track import Analysis
 from edge_node.tracking.tracker import Tracker
 from tests.fakes import FakeDetector, analysis, detections, observation, raw_frame
-from vision.detections import Image
+from vision.detections import Detections, Image
 
 FACE = (60.0, 40.0, 90.0, 80.0)
 
@@ -236,3 +236,19 @@ def test_a_light_that_goes_on_is_no_cut() -> None:
     rig.feed(1.0, dark)
     rig.feed(1.04, (dark * 2).astype(np.uint8))
     assert not rig.analyses[1].cut
+
+
+def test_scans_that_are_slow_are_spaced_so_that_the_veil_only_detector_comes_to_its_turn() -> None:
+    now = 0.0
+
+    class Slow(FakeDetector):
+        def detect(self, image: Image) -> Detections:
+            nonlocal now
+            now += 0.2
+            return super().detect(image)
+
+    detector = Slow()
+    analyzer = Analyzer(detector, Tracker(), AnalysisSettings(), FakeDetector(), clock=lambda: now)
+    for i in range(50):
+        analyzer.analyze(raw_frame(i, 1.0 + i * 0.04))
+    assert detector.scans == 2

@@ -70,6 +70,15 @@ class Analyzer:
         self._scanned_at = float("-inf")
         self._thumbnail: NDArray[np.float32] | None = None
 
+    def prepare(self, width: int, height: int) -> None:
+        """Load what frames of this size need. Changes nothing of what is known about faces."""
+        gray = np.full((height, width, 3), 128, np.uint8)
+        self._detector.detect(gray)
+        center = np.array([[width / 4, height / 4, width * 3 / 4, height * 3 / 4]], np.float32)
+        self._detector.refine(gray, center)
+        if self._finder is not None:
+            self._finder.detect(gray)
+
     def analyze(self, frame: RawFrame) -> Analysis:
         """Find and follow the faces of a frame captured after all earlier ones."""
         now, image = frame.captured_at, frame.image

@@ -14,7 +14,7 @@ from edge_node.analysis import AnalysisSettings, Analyzer
 from edge_node.bridge import LoopCaller, Worker
 from edge_node.capture.grabber import Grabber, SourceState
 from edge_node.capture.opening import open_source
-from edge_node.capture.source import SourceOptions
+from edge_node.capture.source import FrameSource, SourceOptions
 from edge_node.config import NodeSettings
 from edge_node.errors import StartError
 from edge_node.frames import FrameSink, RawFrame
@@ -39,6 +39,8 @@ from vision.errors import ModelError
 
 log = logging.getLogger(__name__)
 
+PREPARE_S = 30.0
+"""Compiling the networks for a picture size takes seconds, once."""
 HUB_WAIT_S = 10.0
 """A file that is streamed once waits this long for the hub before its first frame."""
 
@@ -60,7 +62,7 @@ class Node:
         self._release = self._make_release()
         self._analysis = self._make_analysis()
         self._grabber = Grabber(
-            lambda: open_source(settings.source.spec, SourceOptions(loop=not settings.source.once)),
+            self._open_source,
             on_frame=self._on_frame,
             on_state=self._on_source_state,
         )
@@ -182,6 +184,12 @@ class Node:
             return None
 
     # --- capture thread ---------------------------------------------------------------------
+
+    def _open_source(self) -> FrameSource:
+        source = self._settings.source
+        opened = open_source(source.spec, SourceOptions(loop=not source.once))
+        self._analysis.prepare(opened.info.width, opened.info.height, PREPARE_S)
+        return opened
 
     def _on_frame(self, frame: RawFrame) -> None:
         self.metrics.captured.inc()

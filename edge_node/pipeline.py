@@ -9,6 +9,7 @@ what goes wrong here is counted, and the frame leaves veiled in full.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,15 @@ class SourceBack:
     """Frames come again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Frames of this size will come: load what analyzing them needs."""
+
+    width: int
+    height: int
+    done: threading.Event
+
+
 ReleaseInput = RawFrame | Analysis | SourceGone | SourceBack
 
 
@@ -62,7 +72,7 @@ class AnalysisStage:
         on_look: Callable[[Look], None],
         metrics: Metrics,
     ) -> None:
-        self.slot: LatestSlot[RawFrame] = LatestSlot()
+        self.slot: LatestSlot[RawFrame | Preparation] = LatestSlot()
         self._analyzer = analyzer
         self._sampler = sampler
         self._leases = leases
@@ -70,10 +80,26 @@ class AnalysisStage:
         self._on_look = on_look
         self._metrics = metrics
 
+    def prepare(self, width: int, height: int, limit_s: float) -> None:
+        """Have the stage's own thread load its networks for frames of a size; wait for it.
+
+        Compiling takes seconds at the first start. Frames that came meanwhile would leave veiled.
+        """
+        preparation = Preparation(width, height, threading.Event())
+        self.slot.put(preparation)
+        if not preparation.done.wait(limit_s):
+            log.warning("the detector was not ready within %.0f s: the first frames leave veiled", limit_s)
+
     def step(self) -> None:
         """Analyze one frame, if there is one."""
         frame = self.slot.take(IDLE_S)
         if frame is None:
+            return
+        if isinstance(frame, Preparation):
+            try:
+                self._analyzer.prepare(frame.width, frame.height)
+            finally:
+                frame.done.set()
             return
         with self._metrics.analysis_time.time():
             analysis = self._analyzer.analyze(frame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
@@ -252,3 +253,13 @@ def test_scans_that_are_slow_are_spaced_so_that_the_veil_only_detector_comes_to_
     for i in range(50):
         analyzer.analyze(raw_frame(i, 1.0 + i * 0.04))
     assert detector.scans == 2
+
+
+def test_networks_are_loaded_before_the_first_frame_comes() -> None:
+    rig = AnalysisRig()
+    asking = threading.Thread(target=rig.stage.prepare, args=(160, 120, 5.0))
+    asking.start()
+    while asking.is_alive():
+        rig.stage.step()
+    assert rig.detector.scans == 1
+    assert rig.analyses == []

@@ -1,0 +1,121 @@
+"""A detector that sees what the script lets it see: ground truth with jitter, misses and faults.
+
+Stands in for both kinds, the one that feeds recognition and the one for veiling only. It notes who it
+reported, for the checker's rule which faces count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.faults.world import Face, Scene, Span
+from vision.detections import Detections, Image
+
+SPOTS = np.array([(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)], np.float32)
+REACH = 0.75
+"""A refining network finds a face whose center lies this many widths from the box it is given."""
+MIN_VISIBLE = 0.5
+"""A face of which less than this can be seen is found by nobody."""
+
+
+@dataclass(slots=True)
+class Sight:
+    """When the detector misbehaves. Times in seconds of the world."""
+
+    misses: dict[int, list[Span]] = field(default_factory=dict)
+    raises: list[Span] = field(default_factory=list)
+    nan_boxes: list[Span] = field(default_factory=list)
+    nan_scores: list[Span] = field(default_factory=list)
+    unsure: dict[int, list[Span]] = field(default_factory=dict)
+    """A person's score is low: good enough to veil."""
+    jitter: float = 0.02
+    """Standard deviation of a box, in widths."""
+    flicker: float = 0.0
+    """Chance that a face is missed in one analysis."""
+
+
+class ScriptedDetector:
+    """Implements `vision.detections.Detector` and `FaceFinder` for the scene it is shown."""
+
+    def __init__(self, rng: np.random.Generator, sight: Sight) -> None:
+        self._rng = rng
+        self._sight = sight
+        self._faces: list[Face] = []
+        self._at = 0.0
+        self.reported: set[tuple[int, int]] = set()
+        """(person, epoch) of the faces reported for the current scene."""
+
+    def look_at(self, scene: Scene, visible: dict[int, float]) -> None:
+        """The scene that the next calls are about. visible: share of each face not hidden."""
+        self._at = scene.at
+        self.reported = set()
+        self._faces = [f for f in scene.faces if self._is_seen(f, visible[f.person])]
+
+    def _is_seen(self, face: Face, visible: float) -> bool:
+        if visible < MIN_VISIBLE or self._rng.random() < self._sight.flicker:
+            return False
+        return not any(self._at in span for span in self._sight.misses.get(face.person, []))
+
+    def detect(self, image: Image) -> Detections:
+        """All faces that are seen. Raises RuntimeError where the script says so."""
+        self._may_raise()
+        self.reported |= {(f.person, f.epoch) for f in self._faces}
+        return self._spoiled(self._detections(self._faces))
+
+    def refine(self, image: Image, boxes_xyxy: NDArray[np.float32]) -> Detections:
+        """The nearest face for each box; score 0 where there is none."""
+        self._may_raise()
+        rows: list[Face | None] = [self._nearest(box) for box in boxes_xyxy]
+        found = [f for f in rows if f is not None]
+        self.reported |= {(f.person, f.epoch) for f in found}
+        fresh = iter(zip(*_columns(self._detections(found)), strict=True))
+        boxes, scores = boxes_xyxy.copy(), np.zeros(len(rows), np.float32)
+        landmarks = np.zeros((len(rows), 5, 2), np.float32)
+        for i, face in enumerate(rows):
+            if face is not None:
+                boxes[i], scores[i], landmarks[i] = next(fresh)
+        return self._spoiled(Detections(boxes, scores, landmarks))
+
+    def _nearest(self, box: NDArray[np.float32]) -> Face | None:
+        cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+        best, best_gap = None, REACH
+        for face in self._faces:
+            x1, y1, x2, y2 = face.box
+            gap = float(np.hypot((x1 + x2) / 2 - cx, (y1 + y2) / 2 - cy)) / (x2 - x1)
+            if gap < best_gap:
+                best, best_gap = face, gap
+        return best
+
+    def _detections(self, faces: list[Face]) -> Detections:
+        if not faces:
+            return Detections.none()
+        boxes = np.array([f.box for f in faces], np.float32)
+        size = boxes[:, 2:] - boxes[:, :2]
+        noise = np.clip(self._rng.normal(0, self._sight.jitter, (len(faces), 4)), -0.06, 0.06)
+        boxes += noise.astype(np.float32) * np.tile(size, 2)
+        scores = np.array([0.7 if self._is_unsure(f) else 0.98 for f in faces], np.float32)
+        return Detections(boxes, scores, boxes[:, None, :2] + SPOTS[None] * size[:, None])
+
+    def _is_unsure(self, face: Face) -> bool:
+        return any(self._at in span for span in self._sight.unsure.get(face.person, []))
+
+    def _may_raise(self) -> None:
+        if any(self._at in span for span in self._sight.raises):
+            raise RuntimeError("the accelerator is gone")
+
+    def _spoiled(self, detections: Detections) -> Detections:
+        boxes, scores = detections.boxes_xyxy.copy(), detections.scores.copy()
+        if any(self._at in span for span in self._sight.nan_boxes):
+            boxes[:] = np.nan
+        if any(self._at in span for span in self._sight.nan_scores):
+            scores[:] = np.nan
+        return Detections(boxes, scores, detections.landmarks)
+
+
+def _columns(
+    d: Detections,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    return d.boxes_xyxy, d.scores, d.landmarks

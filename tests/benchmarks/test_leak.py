@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.leak_check import Face, Verdict, changed_share, check
+from benchmarks.leak_check import Face, Verdict, changed_share, check, is_plate
 from edge_node.capture.portraits import DEMO_NAMES, demo_portraits
 from edge_node.frames import RawFrame
 from edge_node.privacy.decisions import Plan
-from edge_node.privacy.veil import Style, VeilSettings, mask
+from edge_node.privacy.veil import Style, VeilSettings, blank, mask
 from tests.data import DATA, needs_data
 
 Pixels = NDArray[np.uint8]
@@ -163,3 +163,15 @@ def test_changed_share_is_the_painted_part() -> None:
     noisy = np.clip(painted.astype(np.int16) + rng.integers(-4, 5, painted.shape), 0, 255).astype(np.uint8)
     assert changed_share(image, noisy) == pytest.approx(60 * 100 / (180 * 320), rel=0.05)
     assert changed_share(image, image) == 0.0
+
+
+def test_a_frame_with_words_only_is_a_plate() -> None:
+    rng = np.random.default_rng(1)
+    picture = rng.integers(0, 255, (270, 480, 3), dtype=np.uint8)
+    words = blank(480, 270, "Veiled: catching up")
+    assert is_plate(picture, as_sent(words))
+    assert not is_plate(picture, picture)
+    assert not is_plate(words, words)  # a dark stage is no plate: its source is as dark
+    window = words.copy()
+    window[:, :120] = picture[:, :120]  # a quarter still shows
+    assert not is_plate(picture, window)

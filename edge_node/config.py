@@ -38,7 +38,7 @@ class TrackSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 class ReleaseSettings(Struct, frozen=True, forbid_unknown_fields=True):
     max_delay_ms: Annotated[float, Meta(ge=50.0, le=5_000.0)] = 500.0
-    lookback_ms: Milliseconds = 0.0
+    lookback_ms: Milliseconds = 60.0
 
 
 class VeilSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -39,6 +39,8 @@ from vision.errors import ModelError
 
 log = logging.getLogger(__name__)
 
+SCAN_SIDE_PX = 1280
+"""MTCNN searches larger pictures at this size; the veil-only detector does so anyway."""
 PREPARE_S = 30.0
 """Compiling the networks for a picture size takes seconds, once."""
 HUB_WAIT_S = 10.0
@@ -148,6 +150,7 @@ class Node:
         detector = Mtcnn(
             MtcnnSettings(
                 min_face_px=detect.min_face_px, onet_score=detect.min_score, halving=True,
+                scan_side_px=SCAN_SIDE_PX,
                 runtime=detect.runtime, threads=detect.threads,
             )
         )  # fmt: skip

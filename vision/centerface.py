@@ -35,7 +35,7 @@ class CenterFaceSettings:
 
     width_px: int = 480
     """Of the picture's longer side, as the network sees it. Cost grows with its square."""
-    min_score: float = 0.2
+    min_score: float = 0.12
     overlap: float = 0.3
     """Of two boxes whose IoU exceeds this the weaker goes."""
     runtime: RuntimeName = "auto"

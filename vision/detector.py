@@ -43,6 +43,9 @@ class MtcnnSettings:
     scale_factor: float = 0.709
     halving: bool = False
     """Draw small pyramid levels from a halved picture: faster, boxes differ by a few percent."""
+    scan_side_px: int = 0
+    """A picture whose longer side exceeds this is searched at that size, and the smallest face grows
+    alike: a bound on the cost of a scan. 0: no bound."""
     runtime: RuntimeName = "auto"
     threads: int = 0
 
@@ -61,6 +64,18 @@ class Mtcnn:
 
     def detect(self, image: Image) -> Detections:
         """All faces of a picture (H, W, 3) BGR: scores above `onet_score`."""
+        limit = self._settings.scan_side_px
+        longer = max(image.shape[:2])
+        if not limit or longer <= limit:
+            return self._detect(image)
+        scale = limit / longer
+        size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+        small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        found = self._detect(small)
+        up = np.float32(1 / scale)
+        return Detections(found.boxes_xyxy * up, found.scores, found.landmarks * up)
+
+    def _detect(self, image: Image) -> Detections:
         pixels = image.astype(np.float32)  # sampled below: on bytes OpenCV would round each sample
         boxes = self._propose(pixels)
         if len(boxes):
@@ -88,8 +103,8 @@ class Mtcnn:
             np.isfinite(given).all(axis=1) & (sides >= 4) & (np.abs(given) < 1e5).all(axis=1)
         )[:MAX_PATCHES]
         if len(usable):
-            pixels = image.astype(np.float32)
-            found, score, points = self._describe(pixels, np.asarray(squared(given[usable]), np.float64))
+            # Sampled from the bytes: rounding a sample does not matter to a yes or no.
+            found, score, points = self._describe(image, np.asarray(squared(given[usable]), np.float64))
             is_face = score > self._settings.onet_score
             rows = usable[is_face]
             boxes[rows], scores[rows] = found[is_face], score[is_face]
@@ -140,7 +155,7 @@ class Mtcnn:
         keep = keep[strict_nms(moved[keep], scores[keep], 0.7)]
         return np.asarray(squared(moved[keep]))
 
-    def _describe(self, image: FloatImage, boxes: Floats) -> tuple[Floats, Floats, Floats]:
+    def _describe(self, image: FloatImage | Image, boxes: Floats) -> tuple[Floats, Floats, Floats]:
         """O-Net: (N, 4) squares -> boxes (N, 4), scores (N,), landmarks (N, 5, 2)."""
         offsets, points, faces = self._onet.run(_patches(image, boxes, 48))
         for values in (offsets, points, faces):
@@ -166,7 +181,7 @@ def _shifted(boxes: Floats, offsets: NDArray[Any]) -> Floats:
     return np.asarray(boxes + offsets * np.tile(extent, 2))
 
 
-def _patches(image: FloatImage, boxes: Floats, side: int) -> FloatImage:
+def _patches(image: FloatImage | Image, boxes: Floats, side: int) -> FloatImage:
     """(N, side, side, 3) float32: every box sampled bilinearly, corner to corner, in one pass.
 
     The sampling grid is that of tf.image.crop_and_resize with boxes divided by the picture's size, as

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from vision.geometry import iou_matrix
 
-MAX_DISTANCE = 0.8
+REACH = 0.8
 """Centers further apart than this many face sizes are not the same face..."""
 MAX_SCALE_RATIO = 1.8
 """... nor are boxes whose sizes differ by more than this factor."""
@@ -19,9 +19,13 @@ _FORBIDDEN = 1e6
 
 
 def associate(
-    predicted_xyxy: NDArray[np.float64], observed_xyxy: NDArray[np.float64]
+    predicted_xyxy: NDArray[np.float64],
+    observed_xyxy: NDArray[np.float64],
+    reach: NDArray[np.float64] | float = REACH,
 ) -> list[tuple[int, int]]:
     """Pairs (row of predicted (T, 4), row of observed (N, 4)), each row at most once.
+
+    reach: (T,) or one number; how far in face sizes a face may be from where it is expected.
 
     Cost is (1 - IoU) + distance of the centers in face sizes; impossible pairs are left out.
     The Hungarian assignment (Kuhn 1955) minimizes the sum.
@@ -35,7 +39,9 @@ def associate(
     gap = np.linalg.norm(centers_p[:, None] - centers_o[None], axis=2)
     distance = gap / np.minimum(size_p[:, None], size_o[None])
     ratio = size_p[:, None] / size_o[None]
-    impossible = (distance > MAX_DISTANCE) | (ratio > MAX_SCALE_RATIO) | (ratio < 1 / MAX_SCALE_RATIO)
+    impossible = (
+        (distance > np.reshape(reach, (-1, 1))) | (ratio > MAX_SCALE_RATIO) | (ratio < 1 / MAX_SCALE_RATIO)
+    )
     cost = np.where(impossible, _FORBIDDEN, cost + distance)
     rows, columns = linear_sum_assignment(cost)
     return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if cost[r, c] < _FORBIDDEN]

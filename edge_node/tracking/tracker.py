@@ -7,13 +7,13 @@ follows the same person (a jump, two faces that crossed), so a lease never outli
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_node.tracking.association import associate
+from edge_node.tracking.association import REACH, associate
 from edge_node.tracking.motion import Motion, to_center
 from edge_node.tracking.track import Evidence, Observation, TrackState
 from vision.detections import Detections
@@ -29,8 +29,10 @@ class TrackerSettings:
 
     min_score: float = 0.6
     """Detections below are nothing."""
-    min_found_score: float = 0.3
+    min_found_score: float = 0.2
     """A veil-only detection starts a path from this score on; any continues one."""
+    young_reach: float = 1.6
+    """A face seen once or twice has no known speed: it may be this many sizes from where it was."""
     trust_score: float = 0.9
     """Below, a face is veiled but neither asked about nor shown."""
     confirm_hits: int = 2
@@ -127,7 +129,7 @@ class Tracker:
         usable = [int(i) for i in np.flatnonzero(scanned.scores >= self._settings.min_score)]
         boxes = scanned.boxes_xyxy[usable].astype(np.float64)
         predicted = np.array([p.motion.box_xyxy for p in self._paths]).reshape(-1, 4)
-        pairs = associate(predicted, boxes)
+        pairs = associate(predicted, boxes, self._reach(self._paths))
         fresh = {row: (Evidence.DETECTED, usable[column]) for row, column in pairs}
         taken = {column for _, column in pairs}
         return fresh, [index for column, index in enumerate(usable) if column not in taken]
@@ -171,7 +173,8 @@ class Tracker:
             free = [i for i in free if overlaps[i] <= SAME_FACE]
         open_rows = [row for row in range(len(self._paths)) if row not in fresh]
         predicted = np.array([self._paths[row].motion.box_xyxy for row in open_rows]).reshape(-1, 4)
-        pairs = associate(predicted, found.boxes_xyxy[free].astype(np.float64))
+        reach = self._reach([self._paths[row] for row in open_rows])
+        pairs = associate(predicted, found.boxes_xyxy[free].astype(np.float64), reach)
         for row, column in pairs:
             fresh[open_rows[row]] = (Evidence.FOUND, free[column])
         claimed = {free[column] for _, column in pairs}
@@ -182,6 +185,10 @@ class Tracker:
         """A path that was seen just now covers this box already."""
         boxes = [p.motion.box_xyxy for p in self._paths if p.seen_at == now]
         return bool(boxes) and float(iou_matrix(box[None], np.array(boxes), "smaller").max()) > SAME_FACE
+
+    def _reach(self, paths: Sequence[_Path]) -> NDArray[np.float64]:
+        young = self._settings.young_reach
+        return np.array([young if p.hits <= self._settings.confirm_hits else REACH for p in paths])
 
     # --- life of a path ---------------------------------------------------------------------
 

@@ -163,7 +163,7 @@ def test_the_veil_only_detector_carries_a_known_face_through_a_turn() -> None:
 
 
 def test_a_weak_sight_of_something_new_starts_nothing() -> None:
-    assert find(Tracker(), 0.0, at(100), score=0.22) == ()
+    assert find(Tracker(), 0.0, at(100), score=0.15) == ()
 
 
 def test_what_both_detectors_see_is_one_face() -> None:
@@ -173,3 +173,12 @@ def test_what_both_detectors_see_is_one_face() -> None:
         views = tracker.step(i * 0.1, nothing(count), detections(at(100)), detections(at(104, size=44)))
     assert len(views) == 1
     assert views[0].evidence is Evidence.DETECTED
+
+
+def test_a_face_that_comes_in_fast_is_followed_though_its_speed_is_not_known_yet() -> None:
+    tracker = Tracker()
+    scan(tracker, 0.0, at(100))
+    (second,) = scan(tracker, 0.1, at(160))
+    assert second.path == 1
+    (third,) = scan(tracker, 0.2, at(220))
+    assert third.path == 1

@@ -231,10 +231,11 @@ class Oracle:
             self.shown_at[face.person] = self.now
             if face.person in doubtful:
                 self._leak(frame, face, "shown across a veiled face", clearness)
-        if self.waits_for is not None and self.waits_for[0] in {f.person for f, _ in visible}:
-            if frame.captured_at >= self.waits_for[1]:
-                self.recovered_in = self.now - self.waits_for[1]
-                self.waits_for = None
+        seen = {f.person for f, _ in visible}
+        awaited = self.waits_for
+        if awaited is not None and awaited[0] in seen and frame.captured_at >= awaited[1]:
+            self.recovered_in = self.now - awaited[1]
+            self.waits_for = None
 
     def _counts(self, face: Face, shot: int, captured_at: float) -> bool:
         """The detector saw this face: in the analysis that covers the frame, or a short while ago."""

@@ -93,6 +93,11 @@ def people_cross_while_analysis_is_slow(plot: Plot, rng: Rng) -> None:
     plot.analysis_slow = [(Span(0.0, 99.0), 0.15)]
 
 
+def people_meet_in_a_row(plot: Plot, rng: Rng) -> None:
+    """A stranger meets one who may be shown, who meets another one."""
+    plot.script.rows = [(3, 0, 1), (4, 2, 5)]
+
+
 def a_stranger_leaps_into_place(plot: Plot, rng: Rng) -> None:
     """One who may be shown is gone, and beside where they stood there is somebody else."""
     plot.script.still = set(range(PEOPLE))
@@ -289,6 +294,8 @@ def everything(plot: Plot, rng: Rng) -> None:
     names = [n for n in SCENARIOS if n not in ("everything", "a_stranger_leaps_into_place", *ALONE)]
     for name in rng.choice(names, 4, replace=False):
         SCENARIOS[str(name)](plot, rng)
+    if plot.script.crossing:
+        plot.script.away.clear()  # one who vanishes is not to stand where another appears
     plot.clears_at = None
 
 
@@ -300,7 +307,8 @@ SCENARIOS: dict[str, Callable[[Plot, Rng], None]] = {
     for f in (
         calm, camera_doubles_frames, camera_reorders_frames, camera_freezes, camera_is_held_up,
         camera_is_lost_and_back, camera_clock_jumps, cuts, people_come_and_go, people_cross,
-        people_cross_while_analysis_is_slow, a_stranger_leaps_into_place, two_swap_while_hidden,
+        people_cross_while_analysis_is_slow, people_meet_in_a_row,
+        a_stranger_leaps_into_place, two_swap_while_hidden,
         detector_misses, detector_flickers, detector_is_unsure, detector_raises,
         detector_returns_nan_boxes, detector_returns_nan_scores, analysis_is_slow, analysis_stalls,
         release_stalls, a_sink_fails, the_veil_fails, the_wall_clock_steps, the_line_is_cut,

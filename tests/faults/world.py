@@ -91,6 +91,8 @@ class Script:
     """When a person is not in the picture."""
     crossing: list[tuple[int, int]] = field(default_factory=list)
     """Pairs that walk past each other again and again, the first one behind."""
+    rows: list[tuple[int, int, int]] = field(default_factory=list)
+    """Three people: the outer two come so close to the middle one that their faces overlap, in turn."""
     swaps: list[tuple[float, int, int]] = field(default_factory=list)
     """From this instant on the two stand, and move, in each other's place."""
     leaps: list[tuple[float, int, int, float]] = field(default_factory=list)
@@ -144,7 +146,7 @@ class World:
         stand_in, shift = index, 0.0
         for _, a, b in swapped:
             stand_in = a if stand_in == b else b if stand_in == a else stand_in
-        for _, gone, comer, widths in leapt:
+        for _, gone, _comer, widths in leapt:
             if index == gone:
                 return None
             stand_in, shift = gone, widths * self.people[gone].width
@@ -159,6 +161,9 @@ class World:
         for a, b in self.script.crossing:
             if index in (a, b):
                 return self._crossing(a, b, index == a, at, shot)
+        for row in self.script.rows:
+            if index in row:
+                return self._row(row, index, at, shot)
         person = self.people[index]
         cx, cy = self._place(index, shot)
         if index in self.script.still:
@@ -175,6 +180,15 @@ class World:
         rate = min(2.0, MAX_SPEED * width / distance)
         share = np.cos(rate * at) * (1 if is_first else -1)
         return middle[0] + reach[0] * share, middle[1] + reach[1] * share
+
+    def _row(self, row: tuple[int, int, int], index: int, at: float, shot: int) -> tuple[float, float]:
+        """Apart for a while, then in a row in which each overlaps the next by a third."""
+        cx, cy = self._place(row[1], shot)
+        cx = min(max(cx, WIDTH * 0.3), WIDTH * 0.7)
+        side = row.index(index) - 1
+        width = self.people[row[1]].width
+        spread = 1.45 + 0.75 * np.cos(0.9 * at + (0.3 if side < 0 else 0.0))
+        return cx + side * width * spread, cy
 
     def _place(self, index: int, shot: int) -> tuple[float, float]:
         place = int(self._places[shot][index])

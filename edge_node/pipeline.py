@@ -32,6 +32,8 @@ MAILBOX_CAPACITY = 64
 that the thread hangs. The oldest is then dropped and counted."""
 IDLE_S = 0.25
 """How often an idle stage looks whether it should stop."""
+HURRY_SHARE = 0.8
+"""Past this share of the longest wait, frames are painted plainly, so that the stage catches up."""
 NOTICE_EVERY_S = 1.0
 """While there is no picture the sinks get a frame that says so this often: late viewers see it too."""
 
@@ -136,6 +138,8 @@ class ReleaseStage:
         self._timeline = timeline
         self._leases = leases
         self._veil = veil
+        self._hurried = VeilSettings(growth=veil.growth, captions=veil.captions, soft=False)
+        self._hurry_after_s = HURRY_SHARE * buffer.max_delay_s
         self._sinks = sinks
         self._metrics = metrics
         self._on_drained = on_drained
@@ -197,7 +201,8 @@ class ReleaseStage:
             now = time.monotonic()
             decided = plan(regions, self._leases(), now, self._veil.growth)
             self._count(regions, len(decided.shown), release.frame.pts_s)
-            return mask(release.frame, decided, self._veil)
+            is_behind = now - release.frame.captured_at > self._hurry_after_s
+            return mask(release.frame, decided, self._hurried if is_behind else self._veil)
         except Exception as exc:  # noqa: BLE001 - fail closed: whatever it was, the frame is veiled
             self._metrics.faults.labels("veil").inc()
             log.error("veil failed, the frame leaves veiled in full: %s", exc)

@@ -45,6 +45,11 @@ class ReleaseBuffer:
         return len(self._frames) + len(self._overflowed)
 
     @property
+    def max_delay_s(self) -> float:
+        """The longest that a frame waits."""
+        return self._settings.max_delay_s
+
+    @property
     def oldest_at(self) -> float | None:
         """Capture time of the oldest waiting frame."""
         head = self._overflowed or self._frames

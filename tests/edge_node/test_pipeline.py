@@ -263,3 +263,11 @@ def test_networks_are_loaded_before_the_first_frame_comes() -> None:
         rig.stage.step()
     assert rig.detector.scans == 1
     assert rig.analyses == []
+
+
+def test_a_stage_that_is_behind_paints_plainly_and_covers_the_same() -> None:
+    rig, now = Rig(max_delay_s=0.5), time.monotonic()
+    late = now - 0.45
+    (frame,) = rig.step(raw_frame(0, late, picture()), analysis(late, observation(1, FACE)))
+    assert frame.reason is ReleaseReason.COVERED
+    assert (face_pixels(frame.image) == face_pixels(frame.image)[0, 0]).all()

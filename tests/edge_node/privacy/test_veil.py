@@ -30,17 +30,18 @@ boxes = st.lists(
 )
 
 
+@pytest.mark.parametrize("soft", [True, False])
 @pytest.mark.parametrize("style", [Style.VEIL, Style.SOLID])
 @settings(max_examples=60, deadline=None)
 @given(boxes=boxes, seed=st.integers(0, 1000))
 def test_no_pixel_inside_changes_a_bit_of_the_output(
-    style: Style, boxes: list[tuple[float, float, float, float]], seed: int
+    style: Style, soft: bool, boxes: list[tuple[float, float, float, float]], seed: int
 ) -> None:
     """Promise 5: replace everything inside every region; the output stays the same, bit for bit."""
     one, other = noise(seed), noise(seed + 1)
     inside = region_mask((120, 160), tuple(boxes), GROWTH) > 0
     other[~inside] = one[~inside]
-    plan, how = Plan(tuple(boxes), ()), VeilSettings(style=style, growth=GROWTH)
+    plan, how = Plan(tuple(boxes), ()), VeilSettings(style=style, growth=GROWTH, soft=soft)
     masked = [mask(raw_frame(0, 1.0, image), plan, how).image for image in (one, other)]
     np.testing.assert_array_equal(masked[0], masked[1])
 

@@ -56,6 +56,16 @@ class Tally:
         self.painted += other.painted
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """deface at one scale over all real clips."""
+
+    tally: Tally
+    fps: float
+    cpu_ms: float
+    """Processor time a frame."""
+
+
 def measure(quick: bool = False, out: Path | None = None) -> dict[str, Any]:
     """Run everything; pictures of the leaks go to `out`."""
     real, drawn = real_clips(), drawn_clips(quick)
@@ -70,9 +80,9 @@ def measure(quick: bool = False, out: Path | None = None) -> dict[str, Any]:
         "leak_rate_real": _rate(sheets["ours-real"]),
         "leak_rate_real_shown": _rate_shown(sheets["ours-real"]),
         "fps_real": _fps(real_runs),
-        "leak_rate_real_deface_full": _rate(full[0]) if full else None,
-        "leak_rate_real_deface_fast": _rate(fast[0]) if fast else None,
-        "fps_deface_fast": fast[1] if fast else None,
+        "leak_rate_real_deface_full": _rate(full.tally) if full else None,
+        "leak_rate_real_deface_fast": _rate(fast.tally) if fast else None,
+        "fps_deface_fast": fast.fps if fast else None,
         "area_ratio_vs_deface": _area_ratio(sheets["ours-real"], full or fast),
         "leak_rate_generated": _rate(sheets["ours-generated"]),
         "face_frames_real": sheets["ours-real"].face_frames,
@@ -83,17 +93,20 @@ def measure(quick: bool = False, out: Path | None = None) -> dict[str, Any]:
         "added_delay_ms_p95_real": _delay_ms(real_runs),
         "frames_by_reason": dict(sum((Counter(r.reasons) for r in runs), Counter())),
         "analyzed_share": round(sum(r.analyzed for r in runs) / sum(len(r.released_at) for r in runs), 3),
+        "cpu_ms_per_frame_real": _cpu_ms(real_runs),
         "load_average": round(os.getloadavg()[0], 2),
         "faults": sum(r.faults for r in runs),
         "clips": {name: _row(tally) for name, tally in {**ours_real, **ours_drawn}.items()},
-        "deface": {s: {**_row(d[0]), "fps": d[1]} for s, d in scales.items() if d},
+        "deface": {
+            s: {**_row(d.tally), "fps": d.fps, "cpu_ms_per_frame": d.cpu_ms} for s, d in scales.items() if d
+        },
     }
     if not quick:
         every = {clip.name: _judge(clip, offline(clip).outputs) for clip in [*real, *drawn]}
         result["clips_every_frame_analyzed"] = {name: _row(tally) for name, tally in every.items()}
         sheets["ours-every-frame-analyzed"] = _sum(every)
     if out is not None:
-        sheets |= {f"deface-{s}": d[0] for s, d in scales.items() if d}
+        sheets |= {f"deface-{s}": d.tally for s, d in scales.items() if d}
         for name, tally in sheets.items():
             leak_sheet.write(out, name, tally.leaks)
     return result
@@ -113,17 +126,18 @@ def _stream(clips: list[Clip], rounds: int) -> tuple[dict[str, Tally], list[Run]
     return tallies, runs
 
 
-def _deface(clips: list[Clip], scale: str, may_run: bool) -> tuple[Tally, float] | None:
+def _deface(clips: list[Clip], scale: str, may_run: bool) -> Peer | None:
     """Its leaks and its rate over all clips; None where a clip has not been done and may not be."""
-    total, frames, seconds = Tally(), 0, 0.0
+    total, frames, seconds, cpu_ms = Tally(), 0, 0.0, 0.0
     for clip in clips:
         run = peers.deface(clip.path, scale, may_run)
         if run is None:
             return None
         total.add(_judge(clip, dict(enumerate(_kept(clip, Path(run.output))))))
+        cpu_ms += run.frames * run.cpu_ms_per_frame
         frames += run.frames
         seconds += run.frames / run.fps
-    return total, round(frames / seconds, 2)
+    return Peer(total, round(frames / seconds, 2), round(cpu_ms / frames, 1))
 
 
 def _kept(clip: Clip, output: Path) -> Iterator[Output]:
@@ -202,8 +216,13 @@ def _fps(runs: list[Run]) -> float:
     return round(min(run.fps for run in runs), 2)
 
 
-def _area_ratio(ours: Tally, deface: tuple[Tally, float] | None) -> float | None:
-    return round(ours.area / deface[0].area, 3) if deface and deface[0].area else None
+def _area_ratio(ours: Tally, deface: Peer | None) -> float | None:
+    return round(ours.area / deface.tally.area, 3) if deface and deface.tally.area else None
+
+
+def _cpu_ms(runs: list[Run]) -> float:
+    """Processor time a frame: hardly depends on what else the machine does."""
+    return round(1000 * sum(run.cpu_s for run in runs) / sum(len(run.released_at) for run in runs), 1)
 
 
 def _full_frame_rate(runs: list[Run]) -> float:

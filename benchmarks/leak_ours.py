@@ -53,6 +53,8 @@ class Run:
     """Capture to masked frame."""
     released_at: list[float] = field(default_factory=list)
     faults: int = 0
+    cpu_s: float = 0.0
+    """Processor time of the whole node."""
     analyzed: int = 0
 
     @property
@@ -132,7 +134,9 @@ def live(clip: Clip) -> Run:
 
     async def stream() -> None:
         node = _CheckedNode(_settings(clip), asyncio.get_running_loop(), _Keeper(clip, run))
+        before = time.process_time()
         await node.run()
+        run.cpu_s = time.process_time() - before
         _count(node, run)
 
     asyncio.run(stream())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -37,6 +38,8 @@ class PeerRun:
     frames: int
     fps: float
     """Frames a second: reading, detecting, blurring and encoding, without the start."""
+    cpu_ms_per_frame: float
+    """Processor time, start included: hardly depends on what else runs."""
     machine: str
     load: float
     """Load average at its end: other work on the same cores slows it."""
@@ -61,6 +64,7 @@ def deface(clip: Path, scale: str, may_run: bool = True) -> PeerRun | None:
     KEPT.mkdir(parents=True, exist_ok=True)
     at = [] if scale == FULL else ["--scale", scale]
     partial = output.with_suffix(".part.mp4")
+    before = _cpu_s()
     done = subprocess.run(
         [str(VENV / "bin" / "deface"), str(clip), "-o", str(partial), *at],
         capture_output=True, text=True, check=False,
@@ -71,9 +75,16 @@ def deface(clip: Path, scale: str, may_run: bool = True) -> PeerRun | None:
     frames, rate, unit = states[-1]
     fps = float(rate) if unit == "it/s" else 1.0 / float(rate)
     partial.replace(output)
-    run = PeerRun(str(output), int(frames), fps, _machine(), os.getloadavg()[0])
+    cpu_ms = 1000 * (_cpu_s() - before) / int(frames)
+    run = PeerRun(str(output), int(frames), fps, round(cpu_ms, 1), _machine(), os.getloadavg()[0])
     record.write_text(json.dumps(asdict(run)))
     return run
+
+
+def _cpu_s() -> float:
+    """Of all finished child processes and theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _machine() -> str:

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.faults.world import Face, Scene, Span
+from tests.faults.world import Face, Scene, Span, overlap
 from vision.detections import Detections, Image
 
 SPOTS = np.array([(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)], np.float32)
 REACH = 0.75
 """A refining network finds a face whose center lies this many widths from the box it is given."""
+SUPPRESSED = 0.4
+"""Share of the smaller box beyond which a one-shot detector takes two faces for one (its non-maximum
+suppression)."""
 MIN_VISIBLE = 0.5
 """A face of which less than this can be seen is found by nobody."""
 
@@ -38,7 +41,7 @@ class Sight:
 
 
 class ScriptedDetector:
-    """Implements `vision.detections.Detector` and `FaceFinder` for the scene it is shown."""
+    """Implements `vision.detections.Detector` for the scene it is shown."""
 
     def __init__(self, rng: np.random.Generator, sight: Sight) -> None:
         self._rng = rng
@@ -47,12 +50,15 @@ class ScriptedDetector:
         self._at = 0.0
         self.reported: set[tuple[int, int]] = set()
         """(person, epoch) of the faces reported for the current scene."""
+        self.doubted: set[tuple[int, int]] = set()
+        """Those of them with a low score."""
 
     def look_at(self, scene: Scene, visible: dict[int, float]) -> None:
         """The scene that the next calls are about. visible: share of each face not hidden."""
         self._at = scene.at
         self.reported = set()
         self._faces = [f for f in scene.faces if self._is_seen(f, visible[f.person])]
+        self.doubted = {(f.person, f.epoch) for f in self._faces if self._is_unsure(f)}
 
     def _is_seen(self, face: Face, visible: float) -> bool:
         if visible < MIN_VISIBLE or self._rng.random() < self._sight.flicker:
@@ -64,6 +70,17 @@ class ScriptedDetector:
         self._may_raise()
         self.reported |= {(f.person, f.epoch) for f in self._faces}
         return self._spoiled(self._detections(self._faces))
+
+    def find(self) -> Detections:
+        """What the veil-only detector sees: of two faces that share much, only the one in front."""
+        self._may_raise()
+        faces = [
+            face
+            for i, face in enumerate(self._faces)
+            if not any(overlap(face.box, front.box) > SUPPRESSED for front in self._faces[i + 1 :])
+        ]
+        self.reported |= {(f.person, f.epoch) for f in faces}
+        return self._spoiled(self._detections(faces))
 
     def refine(self, image: Image, boxes_xyxy: NDArray[np.float32]) -> Detections:
         """The nearest face for each box; score 0 where there is none."""
@@ -113,6 +130,16 @@ class ScriptedDetector:
         if any(self._at in span for span in self._sight.nan_scores):
             scores[:] = np.nan
         return Detections(boxes, scores, detections.landmarks)
+
+
+class ScriptedFinder:
+    """Implements `vision.detections.FaceFinder` with the eyes of a `ScriptedDetector`."""
+
+    def __init__(self, detector: ScriptedDetector) -> None:
+        self._detector = detector
+
+    def detect(self, image: Image) -> Detections:
+        return self._detector.find()
 
 
 def _columns(

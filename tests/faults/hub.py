@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,6 +70,8 @@ class HubFaults:
     unasked: list[Span] = field(default_factory=list)
     replayed: list[Span] = field(default_factory=list)
     reordered: list[Span] = field(default_factory=list)
+    inherited: list[Span] = field(default_factory=list)
+    """Questions of an earlier session are answered in the present one."""
     contradicts: list[Span] = field(default_factory=list)
     """Says veil to people who consent."""
     lease_s: list[tuple[Span, float]] = field(default_factory=list)
@@ -170,6 +173,8 @@ class SimHub:
         if self._is(self._faults.stopped):
             self._agenda.at(self._agenda.monotonic() + 0.05, lambda: self._answer(query))
             return
+        if self._is(self._faults.inherited) and self._session.is_open:
+            query = msgspec.structs.replace(query, session=self._session.session_id)
         decision = self._decide(query)
         if decision.reveal and self._is(self._faults.reordered) and len(self._held) < 2:
             self._held.append(decision)  # overtaken by what is said in the meantime

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_node.frames import MaskedFrame, ReleaseReason
-from edge_node.tracking.track import Box
 from protocol.messages import FaceDecision, Revoke
-from tests.faults.world import Face, Scene, World, clip
+from tests.faults.world import Face, Scene, World, clip, overlap
 from vision.detections import Image
 
 FOUND = 0.35
@@ -26,7 +25,8 @@ SHOWN = 0.6
 INNER = 0.15
 """What is left out at each side of a face: rim, hair, background."""
 MIN_PIXELS = 150
-"""Faces of which less inner pixels can be seen are not counted."""
+MIN_VISIBLE = 0.5
+"""Faces of which less can be seen in the source, in pixels or as a share, are not counted."""
 MAX_ANSWER_S = 2.0
 """A later answer must not show anybody (promised in docs/protocol.md)."""
 MAX_LEASE_S = 10.0
@@ -34,8 +34,8 @@ SILENCE_S = 3.0
 """A hub that was not heard for this long is gone, and so is what it allowed."""
 SLACK_S = 0.02
 COAST_S, COAST_NEW_S = 0.7, 0.3
-"""How long a face that no detector sees must stay covered: well known, and only just found. Both lie
-within the product's own settings."""
+"""How long a face that no detector sees must stay covered: seen steadily before and by itself, or only
+just found, or lost behind another. Both lie within the product's own settings."""
 DOUBTFUL_OVERLAP = 0.2
 """A shown face that shares more than this of the smaller box with a veiled one is in doubt."""
 
@@ -64,6 +64,9 @@ class Look:
     at: float
     shot: int
     reported: frozenset[tuple[int, int]]
+    """(person, epoch) of the faces that the detector reported."""
+    sure: frozenset[tuple[int, int]]
+    """Those of them without a low score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +160,9 @@ class Oracle:
         self._account = account
         self._sources: dict[int, tuple[Scene, NDArray[np.uint8]]] = {}
         self._looks: list[Look] = []
-        self._seen_at: dict[tuple[int, int], tuple[float, int]] = {}
         self._last_seq = -1
         self.now = 0.0
         self.tally = Tally()
-        self.shown_at: dict[int, float] = {}
-        """When each person was last to be seen."""
         self.waits_for: tuple[int, float] | None = None
         """(person, since): how long until this person is shown again is to be measured."""
         self.recovered_in: float | None = None
@@ -173,9 +173,6 @@ class Oracle:
     def analyzed(self, look: Look) -> None:
         """An analysis succeeded."""
         self._looks.append(look)
-        for key in look.reported:
-            _, times = self._seen_at.get(key, (0.0, 0))
-            self._seen_at[key] = (look.at, times + 1)
 
     def push(self, frame: MaskedFrame) -> None:
         """A frame left at `self.now`."""
@@ -208,48 +205,68 @@ class Oracle:
             self.tally.faults.append(f"frame {frame.seq} is called fully veiled and shows its picture")
 
     def _check_covered(self, frame: MaskedFrame, scene: Scene, owner: NDArray[np.uint8]) -> None:
-        visible: list[tuple[Face, float]] = []
-        forbidden: list[Face] = []
+        visible: list[Face] = []
+        veiled: list[Face] = []
         for face in scene.faces:
             clearness = self._clearness(frame.image, face, owner)
             if clearness is None:
                 continue
             allowed = self._account.allows(face.person, scene.shot, self.now)
-            if not allowed and not self._counts(face, scene.shot, frame.captured_at):
+            is_known = self._counts(face, scene, frame.captured_at)
+            if not allowed and not is_known:
                 self.tally.uncounted += 1
                 continue
             self.tally.face_frames += 1
-            if not allowed:
-                forbidden.append(face)
-                if clearness > FOUND:
-                    self._leak(frame, face, "without a lease", clearness)
+            if not allowed and clearness > FOUND:
+                self._leak(frame, face, "without a lease", clearness)
             elif clearness > SHOWN:
-                visible.append((face, clearness))
+                visible.append(face)
+                self._check_doubt(frame, face, is_known, clearness)
+            elif is_known and clearness <= FOUND:
+                veiled.append(face)
+        for face in visible:
+            if any(overlap(face.box, other.box) > DOUBTFUL_OVERLAP for other in veiled):
+                self._leak(frame, face, "shown across a veiled face", 1.0)
         self.tally.shown += len(visible)
-        doubtful = _touched([f for f, _ in visible], forbidden)
-        for face, clearness in visible:
-            self.shown_at[face.person] = self.now
-            if face.person in doubtful:
-                self._leak(frame, face, "shown across a veiled face", clearness)
-        seen = {f.person for f, _ in visible}
-        awaited = self.waits_for
-        if awaited is not None and awaited[0] in seen and frame.captured_at >= awaited[1]:
-            self.recovered_in = self.now - awaited[1]
+        self._note_recovery(frame, {f.person for f in visible})
+
+    def _check_doubt(self, frame: MaskedFrame, face: Face, is_known: bool, clearness: float) -> None:
+        """A face may be shown only where the covering analysis saw it, and surely. One that no detector
+        has seen at all is beyond the node's knowledge."""
+        cover = self._cover(frame.captured_at)
+        if is_known and (cover is None or (face.person, face.epoch) not in cover.sure):
+            self._leak(frame, face, "shown though its detector was not sure", clearness)
+
+    def _note_recovery(self, frame: MaskedFrame, visible: set[int]) -> None:
+        if self.waits_for is None:
+            return
+        person, since = self.waits_for
+        if person in visible and frame.captured_at >= since:
+            self.recovered_in = self.now - since
             self.waits_for = None
 
-    def _counts(self, face: Face, shot: int, captured_at: float) -> bool:
+    def _counts(self, face: Face, scene: Scene, captured_at: float) -> bool:
         """The detector saw this face: in the analysis that covers the frame, or a short while ago."""
         key = (face.person, face.epoch)
-        cover = next((k for k in self._looks if k.at >= captured_at), None)
+        cover = self._cover(captured_at)
+        if cover is not None and cover.shot == scene.shot and key in cover.reported:
+            return True
+        before = [key in k.reported for k in self._looks if k.at <= captured_at]
+        if not any(before):
+            return False
+        last = len(before) - 1 - before[::-1].index(True)
+        is_well_known = last >= 3 and all(before[last - 3 : last + 1])
+        is_alone = not any(
+            other is not face and overlap(face.box, other.box) > DOUBTFUL_OVERLAP for other in scene.faces
+        )
+        patience_s = COAST_S if is_well_known and is_alone else COAST_NEW_S
+        return captured_at - self._looks[last].at <= patience_s
+
+    def _cover(self, captured_at: float) -> Look | None:
+        """The analysis under which a frame leaves."""
         while len(self._looks) > 1 and self._looks[1].at < captured_at - 1.0:
             self._looks.pop(0)
-        if cover is not None and cover.shot == shot and key in cover.reported:
-            return True
-        before = [k.at for k in self._looks if k.at <= captured_at and key in k.reported]
-        if not before:
-            return False
-        _, times = self._seen_at[key]
-        return captured_at - before[-1] <= (COAST_S if times > 4 else COAST_NEW_S)
+        return next((k for k in self._looks if k.at >= captured_at), None)
 
     def _clearness(self, output: Image, face: Face, owner: NDArray[np.uint8]) -> float | None:
         """Correlation of the face's texture with the output, over the inner pixels that show it in the
@@ -263,7 +280,8 @@ class Oracle:
         own[:, : max(0, dx - inner[1].start)] = False
         own[:, max(0, person.width - dx - inner[1].start) :] = False
         texture = person.noise[inner][own]
-        if texture.size < MIN_PIXELS:
+        inner_size = (person.height - 2 * dy) * (person.width - 2 * dx)
+        if texture.size < max(MIN_PIXELS, MIN_VISIBLE * inner_size):
             return None
         return likeness(output[rows, columns, 1][own], texture)
 
@@ -277,21 +295,3 @@ def likeness(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
     y = b.astype(np.float32).ravel()
     x, y = x - x.mean(), y - y.mean()
     return float(x @ y) / max(1e-3, float(np.sqrt(x @ x) * np.sqrt(y @ y)))
-
-
-def _touched(visible: list[Face], forbidden: list[Face]) -> set[int]:
-    """Shown people whose face overlaps a veiled one, or a shown one that does, and so on."""
-    touched: set[int] = set()
-    edge = [f.box for f in forbidden]
-    while edge:
-        new = [f for f in visible if f.person not in touched and any(_overlap(f.box, b) for b in edge)]
-        touched |= {f.person for f in new}
-        edge = [f.box for f in new]
-    return touched
-
-
-def _overlap(a: Box, b: Box) -> bool:
-    w = min(a[2], b[2]) - max(a[0], b[0])
-    h = min(a[3], b[3]) - max(a[1], b[1])
-    smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
-    return w > 0 and h > 0 and w * h > DOUBTFUL_OVERLAP * smaller

@@ -27,7 +27,7 @@ from edge_node.tracking.sampling import Sampler, SamplingSettings
 from edge_node.tracking.track import Analysis
 from edge_node.tracking.tracker import Tracker
 from tests.faults.clock import Agenda
-from tests.faults.detector import ScriptedDetector, Sight
+from tests.faults.detector import ScriptedDetector, ScriptedFinder, Sight
 from tests.faults.hub import HubFaults, Recognizer, SimHub
 from tests.faults.link import Line, LineFaults, NodeEnd
 from tests.faults.oracle import Account, Oracle, Question, Tally
@@ -134,7 +134,7 @@ class Simulation:
             self._detector,
             Tracker(),
             AnalysisSettings(min_ask_px=8, min_ask_quality=0.0),
-            self._detector if plot.has_finder else None,
+            ScriptedFinder(self._detector) if plot.has_finder else None,
             clock=self.agenda.monotonic,
         )
         self._analysis = AnalysisStage(
@@ -243,7 +243,8 @@ class Simulation:
             pause_s = 0.05
         if self._latest is not None:
             reported = frozenset(self._detector.reported)
-            self.oracle.analyzed(Seen(frame.captured_at, scene.shot, reported))
+            sure = reported - self._detector.doubted
+            self.oracle.analyzed(Seen(frame.captured_at, scene.shot, reported, sure))
             self._to_release(self._latest)
         self.agenda.at(self.agenda.monotonic() + pause_s, self._free_analysis)
 

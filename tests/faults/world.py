@@ -100,6 +100,8 @@ class Script:
     the first one is gone."""
     still: set[int] = field(default_factory=set)
     """People who do not move."""
+    is_brisk: bool = False
+    """Everybody walks to and fro as fast as they may."""
 
 
 class World:
@@ -107,7 +109,7 @@ class World:
 
     def __init__(self, rng: np.random.Generator, consenting: int, script: Script) -> None:
         self.script = script
-        self.people = [_person(rng, i, i < consenting) for i in range(PEOPLE)]
+        self.people = [_person(rng, i, i < consenting, script.is_brisk) for i in range(PEOPLE)]
         shots = len(script.cuts) + 1
         self._places = [rng.permutation(PEOPLE) for _ in range(shots)]
         self._backgrounds = [_background(rng) for _ in range(shots)]
@@ -182,18 +184,26 @@ class World:
         return middle[0] + reach[0] * share, middle[1] + reach[1] * share
 
     def _row(self, row: tuple[int, int, int], index: int, at: float, shot: int) -> tuple[float, float]:
-        """Apart for a while, then in a row in which each overlaps the next by a third."""
+        """Apart for a while, then in a row in which each overlaps the next by a quarter."""
         cx, cy = self._place(row[1], shot)
         cx = min(max(cx, WIDTH * 0.3), WIDTH * 0.7)
         side = row.index(index) - 1
-        width = self.people[row[1]].width
-        spread = 1.45 + 0.75 * np.cos(0.9 * at + (0.3 if side < 0 else 0.0))
+        width = max(self.people[row[1]].width, self.people[index].width)
+        spread = 1.5 + 0.75 * np.cos(0.9 * at + (0.3 if side < 0 else 0.0))
         return cx + side * width * spread, cy
 
     def _place(self, index: int, shot: int) -> tuple[float, float]:
         place = int(self._places[shot][index])
         row, column = divmod(place, COLUMNS)
         return (column + 0.5) * WIDTH / COLUMNS, (row + 0.5) * HEIGHT / ROWS
+
+
+def overlap(a: Box, b: Box) -> float:
+    """The share of the smaller box that lies in the other."""
+    w = min(a[2], b[2]) - max(a[0], b[0])
+    h = min(a[3], b[3]) - max(a[1], b[1])
+    smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
+    return max(0.0, w) * max(0.0, h) / smaller
 
 
 def clip(left: int, top: int, person: Person) -> tuple[slice, slice, tuple[slice, slice]]:
@@ -204,7 +214,7 @@ def clip(left: int, top: int, person: Person) -> tuple[slice, slice, tuple[slice
     return slice(y1, max(y1, y2)), slice(x1, max(x1, x2)), inner
 
 
-def _person(rng: np.random.Generator, index: int, consents: bool) -> Person:
+def _person(rng: np.random.Generator, index: int, consents: bool, is_brisk: bool) -> Person:
     width = int(rng.integers(22, 31))
     height = round(width * 1.2)
     blocks = rng.choice([-42.0, 42.0], (7, 6)).astype(np.float32)
@@ -213,6 +223,9 @@ def _person(rng: np.random.Generator, index: int, consents: bool) -> Person:
     gray = (128 + coarse + noise).astype(np.uint8)
     swing = rng.uniform(2.0, 14.0, 2)
     rate = np.minimum(3.0, MAX_SPEED * 0.7 * width / swing) * rng.uniform(0.3, 1.0, 2)
+    if is_brisk:
+        swing = np.array([rng.uniform(20.0, 28.0), 2.0])
+        rate = np.array([MAX_SPEED * width / swing[0], 0.5])
     phase = rng.uniform(0, 2 * np.pi, 2)
     return Person(
         index, width, height, np.repeat(gray[:, :, None], 3, axis=2), noise - noise.mean(),

@@ -1,0 +1,328 @@
+"""The node with one guard removed, and whether the simulation notices.
+
+A mutant is a replacement in the source of one module, made while that module is imported: nothing is
+written to disk. Because modules are imported once, each mutant lives in a process of its own:
+`python -m tests.faults.mutants NAME` prints what gave it away, and fails where nothing did.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, ModuleType
+
+ROOT = Path(__file__).resolve().parents[2]
+SEEDS = 6
+"""Runs of each scenario before a mutant counts as not caught."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One replacement in the source of one module."""
+
+    module: str
+    old: str
+    new: str
+
+    @property
+    def path(self) -> Path:
+        return ROOT / (self.module.replace(".", "/") + ".py")
+
+    def source(self) -> str:
+        """The module's source after the edit. Raises ValueError where the guard has moved."""
+        text = self.path.read_text()
+        if text.count(self.old) != 1:
+            raise ValueError(
+                f"{self.module} holds {self.old.strip()!r} {text.count(self.old)} times, not once"
+            )
+        return text.replace(self.old, self.new)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One guard, how it is removed, and the faults that it stands against."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    scenarios: tuple[str, ...]
+    also: Edit | None = None
+    """A second guard against the same, removed with the first: either alone keeps the promise."""
+
+    @property
+    def edits(self) -> list[Edit]:
+        first = Edit(self.module, self.old, self.new)
+        return [first] if self.also is None else [first, self.also]
+
+
+DECISIONS = "edge_node.privacy.decisions"
+TIMELINE = "edge_node.privacy.timeline"
+RELEASE = "edge_node.privacy.release"
+TRACKER = "edge_node.tracking.tracker"
+ANALYSIS = "edge_node.analysis"
+PIPELINE = "edge_node.pipeline"
+HUB_LINK = "edge_node.hub_link"
+SESSION = "protocol.session"
+
+LOOKS_BEYOND = Edit(
+    TIMELINE,
+    '            raise ValueError("no analysis covers this instant yet")\n',
+    "            at = self.covered_until\n",
+)
+
+MUTANTS = (
+    Mutant(
+        "late answers count", DECISIONS,
+        " or now - asked_at > self._max_answer_s:", ":",
+        ("the_hub_is_slow", "the_line_is_slow"),
+    ),
+    Mutant(
+        "unasked answers count", DECISIONS,
+        "track, asked_at = self._pending.pop(decision.seq, (None, 0.0))",
+        "track, asked_at = self._pending.pop(decision.seq, (decision.track, now))",
+        ("answers_nobody_asked_for", "answers_of_long_ago"),
+    ),
+    Mutant(
+        "answers count twice", DECISIONS,
+        "self._pending.pop(decision.seq, (None, 0.0))", "self._pending.get(decision.seq, (None, 0.0))",
+        ("the_hub_contradicts_itself",),
+    ),
+    Mutant(
+        "answers for other tracks count", DECISIONS,
+        "track is None or track != decision.track or", "track is None or",
+        ("answers_for_another_track",),
+    ),
+    Mutant(
+        "leases do not expire", DECISIONS,
+        "if lease is not None and now < lease.expires_at else None", "if lease is not None else None",
+        ("the_hub_falls_silent", "leases_of_no_length"),
+    ),
+    Mutant(
+        "leases run from the answer", DECISIONS,
+        "expires_at = asked_at + min(", "expires_at = now + min(",
+        ("the_hub_is_slow", "the_line_is_slow"),
+    ),
+    Mutant(
+        "leases have no longest length", DECISIONS,
+        "min(decision.lease_s, self._max_lease_s)", "decision.lease_s",
+        ("leases_without_end",),
+    ),
+    Mutant(
+        "a veto is not heard", DECISIONS,
+        "            self._leases.pop(track, None)\n", "            pass\n",
+        ("the_hub_contradicts_itself",),
+    ),
+    Mutant(
+        "a lost session keeps its leases", DECISIONS,
+        "        self._session = None\n        self._veil_everyone()\n", "        self._session = None\n",
+        ("the_hub_is_killed", "the_line_is_cut"),
+    ),
+    Mutant(
+        "a lost session is not told", HUB_LINK,
+        "        self._book.lost()\n", "",
+        ("the_hub_is_killed", "the_line_is_cut"),
+    ),
+    Mutant(
+        "old questions live on", DECISIONS,
+        "    def _veil_everyone(self) -> None:\n        self._pending.clear()\n",
+        "    def _veil_everyone(self) -> None:\n",
+        ("answers_of_another_session",),
+    ),
+    Mutant(
+        "silence goes unnoticed", SESSION,
+        "            if now >= self._heard_at + silence_s:\n                return self._lost(",
+        "            if now >= self._heard_at + 1e9:\n                return self._lost(",
+        ("the_hub_is_killed", "the_hub_is_stopped", "the_line_is_cut"),
+    ),
+    Mutant(
+        "revocations are not heard", HUB_LINK,
+        "        self._book.revoked(revoke)\n", "",
+        ("consents_are_withdrawn",),
+    ),
+    Mutant(
+        "answers overtaken by a revocation count", DECISIONS,
+        "        # An answer on its way may have been given before the revocation: it counts as unasked.\n"
+        "        self._pending.clear()\n", "",
+        ("answers_out_of_order",),
+    ),
+    Mutant(
+        "doubt is ignored", DECISIONS,
+        "leases.live(region.track, now) if region.trusted else None", "leases.live(region.track, now)",
+        ("detector_is_unsure", "one_who_may_be_shown_leaps_into_place"),
+    ),
+    Mutant(
+        "faces are shown across veiled ones", DECISIONS,
+        "            if not any(_meet(region.box_xyxy, grow(box, veil_growth)) for box in veiled)\n", "",
+        ("people_cross",),
+    ),
+    Mutant(
+        "doubt does not spread", DECISIONS,
+        "        has_changed = len(clear) < len(candidates)\n", "        has_changed = False\n",
+        ("people_meet_in_a_row",),
+    ),
+    Mutant(
+        "frames leave uncovered", RELEASE,
+        "            if frame.captured_at + lookback_s <= covered_until:\n", "            if True:\n",
+        ("people_come_and_go", "analysis_is_slow"), LOOKS_BEYOND,
+    ),
+    Mutant(
+        "late frames count as covered", RELEASE,
+        "is_covered = frame.captured_at <= covered_until", "is_covered = True",
+        ("analysis_is_slow", "analysis_stalls", "detector_raises"), LOOKS_BEYOND,
+    ),
+    Mutant(
+        "a veil that fails is left out", PIPELINE,
+        "            return mask_fully(release.frame, ReleaseReason.FAULT)\n",
+        "            from edge_node.privacy.decisions import Plan\n"
+        "            return mask(release.frame, Plan((), ()), self._veil)\n",
+        ("the_veil_fails",),
+    ),
+    Mutant(
+        "a veil that fails stops the release", PIPELINE,
+        "        except Exception as exc:  # noqa: BLE001 - fail closed: whatever it was, the frame is veiled\n",
+        "        except ZeroDivisionError as exc:\n",
+        ("the_veil_fails",),
+    ),
+    Mutant(
+        "a sink that fails stops the others", PIPELINE,
+        "            except Exception as exc:  # noqa: BLE001 - one sink's trouble must not reach the others\n",
+        "            except ZeroDivisionError as exc:\n",
+        ("a_sink_fails",),
+    ),
+    Mutant(
+        "leases follow the wall clock", PIPELINE,
+        "            now = time.monotonic()\n            decided = plan(",
+        "            now = time.time()\n            decided = plan(",
+        ("the_wall_clock_steps",),
+    ),
+    Mutant(
+        "numbers that are none pass", ANALYSIS,
+        "        if not np.isfinite(values).all():\n", "        if False:\n",
+        ("detector_returns_nan_scores", "detector_returns_nan_boxes"),
+    ),
+    Mutant(
+        "a detector that fails found nobody", ANALYSIS,
+        "            scanned = _checked(self._detector.detect(image))\n",
+        "            try:\n"
+        "                scanned = _checked(self._detector.detect(image))\n"
+        "            except RuntimeError:\n"
+        "                return Analysis(frame.seq, now, (), is_cut)\n",
+        ("detector_raises",),
+    ),
+    Mutant(
+        "cuts are not noticed", ANALYSIS,
+        "        is_cut = self._is_cut(image)\n", "        is_cut = False\n",
+        ("cuts",),
+    ),
+    Mutant(
+        "a cut ends no tracks", ANALYSIS,
+        "            self._tracker.reset()\n", "            pass\n",
+        ("cuts",),
+    ),
+    Mutant(
+        "faces are not veiled backwards", TIMELINE,
+        "        if age > self._settings.backfill_s:\n", "        if True:\n",
+        ("people_come_and_go", "analysis_is_slow"),
+    ),
+    Mutant(
+        "ended faces are dropped at once", TIMELINE,
+        "            return self._held(last, at - last_at)\n", "            return None\n",
+        ("cuts_while_analysis_is_slow",),
+    ),
+    Mutant(
+        "regions do not grow with age", TIMELINE,
+        "return 1.0 + min(s.max_growth, s.growth_per_s * max(0.0, age_s))", "return 1.0",
+        ("detector_misses", "analysis_is_slow"),
+    ),
+    Mutant(
+        "faces are not interpolated", TIMELINE,
+        "        box = _lerp(a.box_xyxy, b.box_xyxy, share)\n        unseen_s",
+        "        box = a.box_xyxy\n        unseen_s",
+        ("people_cross_while_analysis_is_slow", "analysis_is_slow", "analysis_stalls"),
+    ),
+    Mutant(
+        "a switch between two analyses is shown", TIMELINE,
+        "trusted=a.trusted and b.trusted and a.track == b.track,", "trusted=a.trusted and b.trusted,",
+        ("one_who_may_be_shown_leaps_into_place",),
+    ),
+    Mutant(
+        "lost faces are forgotten at once", TRACKER,
+        "return s.coast_s if path.hits > s.confirm_hits else s.coast_tentative_s", "return 0.0",
+        ("detector_misses", "detector_flickers"),
+    ),
+    Mutant(
+        "parted faces keep their tracks", TRACKER,
+        "            if path.crossed_with - touching:\n", "            if False:\n",
+        ("people_cross", "people_cross_while_analysis_is_slow"),
+    ),
+    Mutant(
+        "leaps keep their tracks", TRACKER,
+        "has_jumped = float(", "has_jumped = False and float(",
+        ("a_stranger_leaps_into_place",),
+    ),
+    Mutant(
+        "faces return after any time", TRACKER,
+        "if has_jumped or now - path.seen_at > self._settings.reprove_after_s:", "if has_jumped:",
+        ("two_swap_while_hidden",),
+    ),
+    Mutant(
+        "the veil is too small", "edge_node.privacy.veil",
+        "    half = growth / 2\n", "    half = growth / 4.5\n",
+        ("calm",),
+    ),
+)  # fmt: skip
+
+
+class _Patcher(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):
+    """Finds one module, and loads it from the edited source."""
+
+    def __init__(self, edit: Edit) -> None:
+        self._source = edit.source()
+        super().__init__(edit.module, str(edit.path))
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        return importlib.util.spec_from_loader(fullname, self) if fullname == self.name else None
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compile(self._source, self.path, "exec")
+
+
+def hunt(mutant: Mutant, seeds: int = SEEDS) -> str | None:
+    """What gave the mutant away; None where nothing did. To be called once in a fresh process."""
+    for edit in mutant.edits:
+        if edit.module in sys.modules:
+            raise ValueError(f"{edit.module} is imported already: the mutant would not be seen")
+        sys.meta_path.insert(0, _Patcher(edit))
+    from tests.faults.scenarios import plot_of
+    from tests.faults.simulation import run
+
+    for seed in range(seeds):
+        for name in mutant.scenarios:
+            tally = run(name, plot_of(name, seed), seed).tally
+            if tally.leaks:
+                return f"{name}, seed {seed}: {len(tally.leaks)} leaks, {tally.leaks[0].kind}"
+            if tally.faults:
+                return f"{name}, seed {seed}: {tally.faults[0]}"
+    return None
+
+
+def main(name: str) -> int:
+    mutant = next(m for m in MUTANTS if m.name == name)
+    import cv2
+
+    cv2.setNumThreads(1)
+    found = hunt(mutant)
+    print(found or "not caught")
+    return 0 if found else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -6,7 +6,10 @@ CUDA). Which is faster was measured, see docs/adr/0002-inference-runtime.md.
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -47,6 +50,21 @@ def load_network(
     return _OnnxRuntime(path, threads)
 
 
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Loading networks is for one thread of one process at a time.
+
+    Processes that fill one cache at once take each other's files away. And OpenVINO fills its table of
+    number types at its first use, letting go of the interpreter's lock meanwhile: two threads whose first
+    inferences meet would wait for each other for ever.
+    """
+    cache = cache_dir() / "openvino"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 class _OpenVino:
     def __init__(self, path: Path, threads: int, shape: tuple[int, ...] | None) -> None:
         import openvino as ov
@@ -61,10 +79,12 @@ class _OpenVino:
             options["INFERENCE_NUM_THREADS"] = threads
         core = ov.Core()
         try:
-            model = core.read_model(str(path))
-            if shape is not None:
-                model.reshape(list(shape))
-            self._request = core.compile_model(model, "CPU", options).create_infer_request()
+            with _alone():
+                ov.Type.f32.to_dtype()
+                model = core.read_model(str(path))
+                if shape is not None:
+                    model.reshape(list(shape))
+                self._request = core.compile_model(model, "CPU", options).create_infer_request()
         except RuntimeError as exc:
             raise ModelError(f"OpenVINO cannot load {path}: {str(exc).splitlines()[0]}") from exc
         self._outputs = len(model.outputs)

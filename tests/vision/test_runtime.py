@@ -1,0 +1,51 @@
+"""The inference port: what must hold for every runtime."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+FIRST_INFERENCES_MEET = """
+    import faulthandler, sys, threading
+    import numpy as np, onnx
+    from onnx import TensorProto, helper
+    from pathlib import Path
+    from vision.runtime import load_network
+
+    faulthandler.dump_traceback_later(30, exit=True)
+    value = lambda name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 8])
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [value("x")], [value("y")])
+    path = Path(sys.argv[1])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    networks = [load_network(path, "openvino") for _ in range(2)]
+    sys.setswitchinterval(1e-6)
+    start = threading.Barrier(2)
+
+    def first(network):
+        start.wait()
+        network.run(np.zeros((1, 8), np.float32))
+
+    threads = [threading.Thread(target=first, args=(n,)) for n in networks]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+"""
+
+
+def test_threads_and_processes_may_all_begin_at_once(tmp_path):
+    # Without the guard more than half of the attempts never end, and every tenth loses its cache file.
+    pytest.importorskip("openvino")
+    attempts = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(FIRST_INFERENCES_MEET), str(tmp_path / f"{n}.onnx")],
+            stderr=subprocess.PIPE,
+            env={**os.environ, "VEILCAST_CACHE": str(tmp_path / "cache")},
+        )
+        for n in range(4)
+    ]
+    for attempt in attempts:
+        _, errors = attempt.communicate(timeout=120)
+        assert attempt.returncode == 0, errors.decode()

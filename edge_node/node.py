@@ -139,7 +139,7 @@ class Node:
             ),
             Timeline(TimelineSettings(backfill_s=track.backfill_ms / 1000)),
             lambda: self._hub.leases,
-            VeilSettings(Style(veil.style), veil.growth, veil.captions, veil.allow_weak),
+            VeilSettings(Style(veil.style), veil.growth, veil.captions, allow_weak=veil.allow_weak),
             self._sinks(),
             self.metrics,
             on_drained=lambda: self._threads.call(self._ended.set),

@@ -21,6 +21,9 @@ MEASUREMENT = np.array([0.04, 0.04, 0.06, 0.06])
 """Standard deviation of a detected box in face sizes: MTCNN's jitter from frame to frame."""
 FIRST_VELOCITY = np.array([3.0, 3.0, 0.5, 0.5])
 """Standard deviation of the velocity of a face seen once, in face sizes/s."""
+MAX_LAG = 0.1
+"""How far, in face sizes, the filtered box may lie from the observed one. Smoothing is against jitter; a
+face that moved by more than was expected must be covered where it is."""
 MIN_SIZE_PX = 2.0
 """A predicted width or height never falls below this."""
 
@@ -89,9 +92,10 @@ class Motion:
         s = self.p_pp + r
         k_p, k_v = self.p_pp / s, self.p_pv / s
         innovation = measured - self.position
+        lag = MAX_LAG * _size(measured)
         return Motion(
             self.at,
-            self.position + k_p * innovation,
+            np.clip(self.position + k_p * innovation, measured - lag, measured + lag),
             self.velocity + k_v * innovation,
             (1 - k_p) * self.p_pp,
             (1 - k_p) * self.p_pv,

@@ -19,6 +19,14 @@ def test_a_steady_motion_is_predicted() -> None:
     assert motion.predict(2.4).box_xyxy[0] == pytest.approx(192, abs=3)
 
 
+def test_a_face_that_moves_by_more_than_expected_is_covered_where_it_is() -> None:
+    motion = Motion.start(box(0), 0.0)
+    for i in range(1, 20):
+        motion = motion.predict(i * 0.04).update(box(0))
+    left = motion.predict(0.8).update(box(20)).box_xyxy[0]  # half a face at once
+    assert 20 - left == pytest.approx(4.0, abs=0.01)
+
+
 def test_uncertainty_grows_with_time_and_shrinks_with_evidence() -> None:
     start = Motion.start(box(0), 0.0)
     later = start.predict(0.5)

@@ -1,24 +1,14 @@
-"""The node with one guard removed, and whether the simulation notices.
+"""The guards of the node, and how each is removed. Only the list; `tests.faults.hunt` lets them loose.
 
-A mutant is a replacement in the source of one module, made while that module is imported: nothing is
-written to disk. Because modules are imported once, each mutant lives in a process of its own:
-`python -m tests.faults.mutants NAME` prints what gave it away, and fails where nothing did.
+A mutant is a replacement in the source of one module. `docs/faults.md` names every one of them.
 """
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
-import importlib.util
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
-SEEDS = 6
-"""Runs of each scenario before a mutant counts as not caught."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,52 +267,3 @@ MUTANTS = (
         ("calm",),
     ),
 )  # fmt: skip
-
-
-class _Patcher(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):
-    """Finds one module, and loads it from the edited source."""
-
-    def __init__(self, edit: Edit) -> None:
-        self._source = edit.source()
-        super().__init__(edit.module, str(edit.path))
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        return importlib.util.spec_from_loader(fullname, self) if fullname == self.name else None
-
-    def get_code(self, fullname: str) -> CodeType:
-        return compile(self._source, self.path, "exec")
-
-
-def hunt(mutant: Mutant, seeds: int = SEEDS) -> str | None:
-    """What gave the mutant away; None where nothing did. To be called once in a fresh process."""
-    for edit in mutant.edits:
-        if edit.module in sys.modules:
-            raise ValueError(f"{edit.module} is imported already: the mutant would not be seen")
-        sys.meta_path.insert(0, _Patcher(edit))
-    from tests.faults.scenarios import plot_of
-    from tests.faults.simulation import run
-
-    for seed in range(seeds):
-        for name in mutant.scenarios:
-            tally = run(name, plot_of(name, seed), seed).tally
-            if tally.leaks:
-                return f"{name}, seed {seed}: {len(tally.leaks)} leaks, {tally.leaks[0].kind}"
-            if tally.faults:
-                return f"{name}, seed {seed}: {tally.faults[0]}"
-    return None
-
-
-def main(name: str) -> int:
-    mutant = next(m for m in MUTANTS if m.name == name)
-    import cv2
-
-    cv2.setNumThreads(1)
-    found = hunt(mutant)
-    print(found or "not caught")
-    return 0 if found else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

@@ -100,7 +100,9 @@ def people_cross_while_analysis_is_slow(plot: Plot, rng: Rng) -> None:
 
 def people_meet_in_a_row(plot: Plot, rng: Rng) -> None:
     """A stranger meets one who may be shown, who meets another one."""
-    plot.script.rows = [(3, 0, 1), (4, 2, 5)]
+    plot.consenting = 4
+    plot.script.rows = [(4, 0, 1), (5, 2, 3)]
+    plot.script.away = {person: [Span(0.0, 99.0)] for person in (6, 7)}
 
 
 def a_stranger_leaps_into_place(plot: Plot, rng: Rng) -> None:
@@ -345,8 +347,9 @@ SCENARIOS: dict[str, Callable[[Plot, Rng], None]] = {
 
 
 def plot_of(name: str, seed: int) -> Plot:
-    """The plot of a scenario. Every third seed also has the veil-only detector, every fourth the veil
-    that is filled from its ring (the solid one takes half the time to paint)."""
-    plot = Plot(has_finder=seed % 3 == 0, style=Style.VEIL if seed % 4 == 0 else Style.SOLID)
+    """The plot of a scenario. Every third seed also has the veil-only detector; even seeds have the two
+    styles with soft edges in turn, odd ones plain ellipses, which cover less and are quick to paint."""
+    style = Style.VEIL if seed % 4 == 0 else Style.SOLID
+    plot = Plot(has_finder=seed % 3 == 0, style=style, is_soft=seed % 2 == 0)
     SCENARIOS[name](plot, np.random.default_rng([seed, *name.encode()]))
     return plot

@@ -32,7 +32,7 @@ from tests.faults.hub import HubFaults, Recognizer, SimHub
 from tests.faults.link import Line, LineFaults, NodeEnd
 from tests.faults.oracle import Account, Oracle, Question, Tally
 from tests.faults.oracle import Look as Seen
-from tests.faults.world import PEOPLE, Scene, Script, Span, World
+from tests.faults.world import Scene, Script, Span, World, clip
 
 FPS = 25.0
 WAKE_LATE_S = 0.001
@@ -73,6 +73,8 @@ class Plot:
     wall_steps: list[tuple[float, float]] = field(default_factory=list)
     has_finder: bool = False
     style: Style = Style.VEIL
+    is_soft: bool = True
+    """Edges fade out. Without, plain ellipses as a node paints that is behind: they cover less."""
     clears_at: float | None = None
     """When the last fault has passed: from here on the time to recovery counts."""
 
@@ -126,8 +128,9 @@ class Simulation:
         plot = self._plot
         self._buffer = ReleaseBuffer()
         sinks: list[FrameSink] = [SecondSink(lambda: self._in(plot.sink_fails)), self.oracle]
+        veil = VeilSettings(plot.style, captions=False, soft=plot.is_soft)
         self._release = ReleaseStage(
-            self._buffer, Timeline(), self._leases, VeilSettings(plot.style, captions=False), sinks,
+            self._buffer, Timeline(), self._leases, veil, sinks,
             self._node.hub_link._metrics, on_drained=lambda: None,
         )  # fmt: skip
         analyzer = Analyzer(
@@ -253,9 +256,14 @@ class Simulation:
         self._start_analysis()
 
     def _visible(self, scene: Scene, owner: NDArray[np.uint8]) -> dict[int, float]:
-        counts = np.bincount(owner.ravel(), minlength=PEOPLE)
-        people = self.world.people
-        return {f.person: counts[f.person] / people[f.person].noise.size for f in scene.faces}
+        """The share of each face that nothing hides."""
+        shares: dict[int, float] = {}
+        for face in scene.faces:
+            person = self.world.people[face.person]
+            rows, columns, _ = clip(face.left, face.top, person)
+            seen = int(np.count_nonzero(owner[rows, columns] == face.person))
+            shares[face.person] = seen / person.noise.size
+        return shares
 
     def _on_analysis(self, analysis: Analysis) -> None:
         self._latest = analysis
@@ -304,6 +312,8 @@ class Outcome:
     tally: Tally
     recovered_in: float | None
     """Seconds from the end of the last fault until the person in question was shown again."""
+    has_recovered: bool
+    """False where they should have been shown again and were not."""
 
 
 def run(name: str, plot: Plot, seed: int) -> Outcome:
@@ -315,4 +325,5 @@ def run(name: str, plot: Plot, seed: int) -> Outcome:
         tally = simulation.run()
     finally:
         logging.disable(before)
-    return Outcome(name, seed, tally, simulation.oracle.recovered_in)
+    oracle = simulation.oracle
+    return Outcome(name, seed, tally, oracle.recovered_in, oracle.waits_for is None)

@@ -92,7 +92,7 @@ class Script:
     crossing: list[tuple[int, int]] = field(default_factory=list)
     """Pairs that walk past each other again and again, the first one behind."""
     rows: list[tuple[int, int, int]] = field(default_factory=list)
-    """Three people: the outer two come so close to the middle one that their faces overlap, in turn."""
+    """Three people, twice at most: the first comes close to the middle one, whom the last overlaps."""
     swaps: list[tuple[float, int, int]] = field(default_factory=list)
     """From this instant on the two stand, and move, in each other's place."""
     leaps: list[tuple[float, int, int, float]] = field(default_factory=list)
@@ -163,9 +163,9 @@ class World:
         for a, b in self.script.crossing:
             if index in (a, b):
                 return self._crossing(a, b, index == a, at, shot)
-        for row in self.script.rows:
+        for number, row in enumerate(self.script.rows):
             if index in row:
-                return self._row(row, index, at, shot)
+                return self._row(row, index, at, HEIGHT * (0.27, 0.73)[number])
         person = self.people[index]
         cx, cy = self._place(index, shot)
         if index in self.script.still:
@@ -183,14 +183,13 @@ class World:
         share = np.cos(rate * at) * (1 if is_first else -1)
         return middle[0] + reach[0] * share, middle[1] + reach[1] * share
 
-    def _row(self, row: tuple[int, int, int], index: int, at: float, shot: int) -> tuple[float, float]:
-        """Apart for a while, then in a row in which each overlaps the next by a quarter."""
-        cx, cy = self._place(row[1], shot)
-        cx = min(max(cx, WIDTH * 0.3), WIDTH * 0.7)
+    def _row(self, row: tuple[int, int, int], index: int, at: float, cy: float) -> tuple[float, float]:
+        """Apart for a while, then side by side: the last one overlaps the middle one by a fifth, not so
+        much that the node suspects that they have swapped."""
         side = row.index(index) - 1
         width = max(self.people[row[1]].width, self.people[index].width)
-        spread = 1.5 + 0.75 * np.cos(0.9 * at + (0.3 if side < 0 else 0.0))
-        return cx + side * width * spread, cy
+        nearest = 1.0 if side < 0 else 0.8
+        return WIDTH / 2 + side * width * (nearest + 0.75 * (1 + np.cos(0.9 * at + (side < 0) * 0.3))), cy
 
     def _place(self, index: int, shot: int) -> tuple[float, float]:
         place = int(self._places[shot][index])

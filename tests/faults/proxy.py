@@ -19,8 +19,8 @@ CHUNK_BYTES = 16_384
 """Read at once: larger than most messages, so that a duplicated chunk repeats whole ones."""
 MAX_IN_FLIGHT = 256
 """Chunks on their way on one side of a connection; then the sender is not read any more."""
-STEP_S = 0.02
-"""How soon a change of delay or rate is noticed by what is on its way."""
+STEP_S = 0.05
+"""Of a throttled link: how soon a change of its rate is noticed."""
 START_S = 5.0
 
 
@@ -71,6 +71,8 @@ class FaultProxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
+        self._switched: asyncio.Future[None] = self._loop.create_future()
+        """Done at the next switch."""
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
 
     def __enter__(self) -> FaultProxy:
@@ -100,6 +102,8 @@ class FaultProxy:
 
     async def _switch(self, fault: Fault) -> None:
         self._fault = fault
+        self._switched.set_result(None)
+        self._switched = self._loop.create_future()
         if fault.is_cut:
             await self._stop_listening()
             self._reset_all()
@@ -176,9 +180,9 @@ class FaultProxy:
     async def _deliver(self, pipe: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
         while True:
             came_at, chunk = await pipe.get()
-            # In small steps: a delay that ends meanwhile ends for what is on its way, too.
+            # A delay that ends meanwhile ends for what is on its way, too.
             while (left_s := came_at + self._fault.delay_s - self._loop.time()) > 0:
-                await asyncio.sleep(min(left_s, STEP_S))
+                await asyncio.wait([self._switched], timeout=left_s)
             for piece in self._broken(chunk):
                 await self._send(piece, writer)
 

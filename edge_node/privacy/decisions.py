@@ -16,6 +16,8 @@ from protocol.messages import FaceDecision, Revoke
 
 MAX_PENDING = 256
 """Questions under way at most; the oldest is given up (its answer then counts as unasked)."""
+MAX_ANSWERED = 256
+"""Tracks whose latest answer is remembered; the one answered longest ago is forgotten first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Leases:
     by_track: Mapping[int, Lease] = field(default_factory=dict)
     session: int | None = None
     """Counts sessions with the hub; None while there is none."""
+    answered_at: Mapping[int, float] = field(default_factory=dict)
+    """When the latest question about a track that was answered had left."""
 
     def live(self, track: int, now: float) -> Lease | None:
         """The unexpired lease of a track."""
@@ -54,6 +58,7 @@ class DecisionBook:
         self._max_lease_s = max_lease_s
         self._pending: dict[int, tuple[int, float]] = {}
         self._leases: dict[int, Lease] = {}
+        self._answered_at: dict[int, float] = {}
         self._sessions = 0
         self._session: int | None = None
         self.leases = Leases()
@@ -73,6 +78,7 @@ class DecisionBook:
     def _veil_everyone(self) -> None:
         self._pending.clear()
         self._leases.clear()
+        self._answered_at.clear()
         self._publish()
 
     def asked(self, seq: int, track: int, now: float) -> None:
@@ -93,6 +99,10 @@ class DecisionBook:
             self._leases[track] = Lease(track, expires_at, decision.identity, decision.name)
         else:
             self._leases.pop(track, None)
+        self._answered_at.pop(track, None)
+        self._answered_at[track] = asked_at
+        if len(self._answered_at) > MAX_ANSWERED:
+            del self._answered_at[next(iter(self._answered_at))]
         self._forget_expired(now)
         return True
 
@@ -120,7 +130,7 @@ class DecisionBook:
         self._publish()
 
     def _publish(self) -> None:
-        self.leases = Leases(dict(self._leases), self._session)
+        self.leases = Leases(dict(self._leases), self._session, dict(self._answered_at))
 
 
 @dataclass(frozen=True, slots=True)

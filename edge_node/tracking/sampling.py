@@ -2,7 +2,8 @@
 
 Pure; owned by the analysis thread. A new track is asked about at once and, while it is being proven,
 a few times in short order; a face that is shown is proven again well before its lease ends; a stranger
-is asked about less and less often. When a question is due, the best crop of a short window is sent.
+is asked about less and less often. A question that nobody answers teaches nothing: it does not count.
+When a question is due, the best crop of a short window is sent.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ class SamplingSettings:
     """After that, for a face that stays veiled; doubled with each question..."""
     stranger_spacing_max_s: float = 4.0
     """... up to this."""
+    unanswered_spacing_s: float = 1.5
+    """After a question without an answer: a hub that comes to itself finds one soon, a hub that has
+    trouble is not pressed."""
     renew_before_s: float = 1.6
     """A shown face is proven again when its lease has less than this left..."""
     renew_spacing_s: float = 0.5
@@ -47,8 +51,13 @@ class Look:
 
 @dataclass(slots=True)
 class _Asked:
-    looks: int
+    answered: int
+    """Questions that were answered, without the last one."""
     last_at: float
+
+    def looks(self, leases: Leases, track: int) -> int:
+        """Questions that were answered."""
+        return self.answered + (leases.answered_at.get(track, float("-inf")) >= self.last_at)
 
 
 @dataclass(slots=True)
@@ -64,21 +73,21 @@ class Sampler:
         self._settings = settings or SamplingSettings()
         self._asked: dict[int, _Asked] = {}
         self._collecting: dict[int, _Collecting] = {}
-        self._session: int | None = None
+        self._leases = Leases()
 
     def due(self, tracks: Iterable[int], leases: Leases, now: float) -> list[int]:
         """The tracks, of those in view, to ask about now; those never asked about come first.
 
         Nothing is due while there is no session; a new session knows nothing of earlier questions.
         """
-        if leases.session != self._session:
-            self._session = leases.session
+        if leases.session != self._leases.session:
             self._asked.clear()
             self._collecting.clear()
+        self._leases = leases
         in_view = list(tracks)
         self._asked = {t: a for t, a in self._asked.items() if t in in_view}
         self._collecting = {t: c for t, c in self._collecting.items() if t in in_view}
-        if self._session is None:
+        if leases.session is None:
             return []
         wanted = [t for t in in_view if now >= self._next_at(t, leases, now)]
         return sorted(wanted, key=lambda t: self._asked[t].last_at if t in self._asked else -1.0)
@@ -95,7 +104,8 @@ class Sampler:
                 questions.append(collecting.best)
                 del self._collecting[look.track]
                 before = self._asked.get(look.track)
-                self._asked[look.track] = _Asked(before.looks + 1 if before else 1, now)
+                answered = before.looks(self._leases, look.track) if before else 0
+                self._asked[look.track] = _Asked(answered, now)
         return questions
 
     def _next_at(self, track: int, leases: Leases, now: float) -> float:
@@ -106,8 +116,11 @@ class Sampler:
         lease = leases.live(track, now)
         if lease is not None:
             return max(lease.expires_at - s.renew_before_s, asked.last_at + s.renew_spacing_s)
-        if asked.looks < s.first_looks:
+        looks = asked.looks(leases, track)
+        if looks == asked.answered:
+            return asked.last_at + s.unanswered_spacing_s
+        if looks < s.first_looks:
             return asked.last_at + s.first_spacing_s
-        doublings = min(asked.looks - s.first_looks, 8)
+        doublings = min(looks - s.first_looks, 8)
         spacing_s = min(s.stranger_spacing_s * 2.0**doublings, s.stranger_spacing_max_s)
         return float(asked.last_at + spacing_s)

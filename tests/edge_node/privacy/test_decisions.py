@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_node.privacy.decisions import DecisionBook, Lease, Leases, plan
+from edge_node.privacy.decisions import MAX_ANSWERED, DecisionBook, Lease, Leases, plan
 from edge_node.privacy.timeline import Region
 from edge_node.tracking.track import Evidence
 from protocol.messages import FaceDecision, Revoke
@@ -56,6 +56,18 @@ class TestBook:
         assert book.answered(decision(1, 7, lease_s=3.0), now=1.5)
         assert book.leases.live(7, 3.9) is not None
         assert book.leases.live(7, 4.0) is None
+
+    def test_which_questions_were_answered_is_known_for_as_many_tracks_as_may_be(self) -> None:
+        book = opened()
+        for seq in range(MAX_ANSWERED + 1):
+            book.asked(seq, seq, now=1.0 + seq)
+            book.answered(decision(seq, seq, reveal=seq % 2 == 0), now=1.5 + seq)
+        book.asked(999, 3, now=400.0)
+        assert book.leases.answered_at[3] == 4.0
+        assert 0 not in book.leases.answered_at
+        assert len(book.leases.answered_at) == MAX_ANSWERED
+        book.opened()
+        assert not book.leases.answered_at
 
     def test_an_answer_that_was_never_asked_for_counts_nothing(self) -> None:
         book = opened()

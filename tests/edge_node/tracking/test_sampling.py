@@ -15,12 +15,15 @@ CONNECTED = Leases(session=1)
 LEASED = Leases({1: Lease(1, 3.0, "id", "Ada")}, session=1)
 
 
-def ask_for(sampler: Sampler, seconds: float, start: float = 0.0) -> list[float]:
-    """Times at which track 1 was asked about, polled at 25 Hz with good crops."""
-    times = []
+def ask_for(sampler: Sampler, seconds: float, answers: float = 99.0) -> list[float]:
+    """Times at which track 1 was asked about, polled at 25 Hz with good crops. The hub answers at once
+    those questions that leave before `answers`."""
+    times: list[float] = []
     for i in range(int(seconds * 25)):
-        now = start + i / 25
-        due = sampler.due([1], CONNECTED, now)
+        now = i / 25
+        answered = [t for t in times if t < answers]
+        leases = Leases(session=1, answered_at={1: answered[-1]} if answered else {})
+        due = sampler.due([1], leases, now)
         times += [now for _ in sampler.choose([Look(t, CROP, 0.9) for t in due], now)]
     return times
 
@@ -41,6 +44,21 @@ def test_a_stranger_is_asked_about_less_and_less() -> None:
     gaps = [round(b - a, 3) for a, b in pairwise(times)]
     assert gaps == sorted(gaps)
     assert gaps[-1] >= 4.0
+
+
+def test_a_question_that_nobody_answers_is_repeated_soon_and_does_not_count() -> None:
+    sampler = Sampler()
+    gaps = [round(b - a, 3) for a, b in pairwise(ask_for(sampler, 20.0, answers=0.0))]
+    assert max(gaps) <= 1.6
+    assert min(gaps) >= 1.4
+    answered = Leases(session=1, answered_at={1: 20.0})
+    assert sampler.due([1], answered, 20.0 + 0.3) == [1], "the first looks are still to come"
+
+
+def test_a_hub_that_falls_silent_is_asked_again_sooner_than_it_would_be_about_a_stranger() -> None:
+    times = ask_for(Sampler(), 60.0, answers=30.0)
+    late = [b - a for a, b in pairwise(times) if a > 30.0]
+    assert max(late) <= 1.6
 
 
 def test_a_shown_face_is_proven_again_before_its_lease_ends() -> None:
@@ -66,7 +84,7 @@ def test_tracks_that_are_gone_are_forgotten() -> None:
 def test_a_new_session_starts_over() -> None:
     sampler = Sampler()
     ask_for(sampler, 5.0)
-    assert sampler.due([1], CONNECTED, 5.1) == []
+    assert sampler.due([1], Leases(session=1, answered_at={1: 5.0}), 5.1) == []
     assert sampler.due([1], Leases(session=2), 5.1) == [1]
 
 

@@ -15,9 +15,12 @@ from protocol.messages import AnyMessage, Welcome
 HEARTBEAT_S = 1.0
 LIVENESS = 3
 """Silence of this many heartbeats means that the peer is gone."""
-HELLO_TIMEOUT_S = 3.0
-"""An attempt without an answer is given up after this: a connection and its handshake take
-milliseconds, and whoever refuses a key does not answer at all."""
+HELLO_TIMEOUT_S = 2.0
+"""An attempt without an answer is given up after this: a connection and its handshake take five times
+the way there and back, and whoever refuses a key does not answer at all."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 0.75
+"""Between attempts. With HELLO_TIMEOUT_S this bounds how long everyone stays veiled after an outage: an
+attempt that was lost at its very end, a pause, and the next one stay below 3 s."""
 MAX_OUTGOING = 256
 """Messages that wait for the shell. It takes them after every call, so a full queue means that it
 does not; the oldest is then dropped and counted."""

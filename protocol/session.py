@@ -20,9 +20,11 @@ from protocol.backoff import backoff_s
 from protocol.codec import decode
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.line import (
+    FIRST_PAUSE_S,
     HEARTBEAT_S,
     HELLO_TIMEOUT_S,
     LIVENESS,
+    LONGEST_PAUSE_S,
     Counters,
     Event,
     Line,
@@ -62,7 +64,7 @@ __all__ = [
 
 
 class ClientSession(Line):
-    """The side that says Hello, says it again after every loss, and waits longer each time.
+    """The side that says Hello, says it again after every loss, and waits a little longer each time.
 
     Only while `is_open` may the owner send. Sequence numbers from `next_seq` grow for the life of
     the object, so an answer of an earlier session fits no question of this one.
@@ -214,7 +216,8 @@ class ClientSession(Line):
     def _lost(self, reason: str, now: float, at_least_s: float = 0.0) -> list[Event]:
         self._state = "waiting"
         self._outgoing.clear()
-        self._attempt_at = now + max(at_least_s, backoff_s(self._failures, self._roll()))
+        pause_s = backoff_s(self._failures, self._roll(), FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        self._attempt_at = now + max(at_least_s, pause_s)
         self._failures += 1
         return [PeerLost(reason), Reconnect(self._attempt_at)]
 

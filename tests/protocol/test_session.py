@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -116,7 +117,7 @@ def test_a_peer_of_another_version_is_told_so_and_keeps_trying() -> None:
     assert refusal.message.code == "version"
     assert isinstance(lost, PeerLost)
     assert "speaks protocol 1, you speak 9" in lost.reason
-    assert again == Reconnect(1.0)
+    assert again == Reconnect(0.25)
 
 
 def test_a_version_that_was_not_offered_is_not_taken() -> None:
@@ -148,22 +149,32 @@ def test_hello_must_fit_the_key(role: Role, name: str) -> None:
     assert peer.counters.not_allowed == 1
 
 
-def test_an_attempt_without_answer_is_given_up_and_repeated_ever_more_slowly() -> None:
+def test_an_attempt_without_answer_is_given_up_and_repeated_more_slowly() -> None:
     node = client()
     now, pauses, ids = 0.0, [], set()
     for _ in range(7):
         assert node.poll(now) == []
         [hello] = sent(node)
         ids.add(hello.session)
-        assert node.poll(now + 2.9) == []
+        assert node.poll(now + 1.9) == []
         now = node.next_deadline(now)
         lost, again = node.poll(now)
         assert isinstance(lost, PeerLost)
         assert isinstance(again, Reconnect)
         pauses.append(again.at - now)
         now = again.at
-    assert pauses == [1, 2, 4, 8, 16, 32, 32]
+    assert pauses == pytest.approx([0.25, 0.5, 0.75, 0.75, 0.75, 0.75, 0.75])
     assert len(ids) == 7, "each attempt has a session id of its own"
+
+
+def test_however_long_the_hub_was_away_an_attempt_begins_within_three_seconds() -> None:
+    node = client()
+    now, greeted_at = 0.0, []
+    while now < 600.0:
+        node.poll(now)
+        greeted_at += [now for message in sent(node) if isinstance(message, Hello)]
+        now = node.next_deadline(now)
+    assert max(b - a for a, b in pairwise(greeted_at)) < 3.0
 
 
 def test_a_success_resets_the_pauses() -> None:
@@ -176,7 +187,7 @@ def test_a_success_resets_the_pauses() -> None:
         peer.receive(parts, 4.0)
     node.receive(peer.take_outgoing()[0], 4.0)
     assert node.is_open
-    assert node.lost_connection("cut", 5.0) == [PeerLost("cut"), Reconnect(6.0)]
+    assert node.lost_connection("cut", 5.0) == [PeerLost("cut"), Reconnect(5.25)]
 
 
 def test_a_refusal_can_ask_for_a_longer_pause() -> None:
@@ -206,7 +217,7 @@ def test_three_silent_heartbeats_mean_that_the_peer_is_gone() -> None:
     assert node.poll(2.99) == []
     [lost, again] = node.poll(3.0)
     assert lost == PeerLost("the hub was silent for 3 s")
-    assert again == Reconnect(4.0)
+    assert again == Reconnect(3.25)
     assert not node.is_open
     assert peer.poll(2.99) == []
     assert peer.poll(3.0) == [PeerLost("silent for 3 s")]

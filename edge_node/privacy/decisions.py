@@ -90,17 +90,20 @@ class DecisionBook:
         self._pending[seq] = (track, now)
 
     def answered(self, decision: FaceDecision, now: float) -> bool:
-        """Take an answer. False where it was late, unasked or about another track."""
+        """Take an answer. False where it was late, unasked or about another track, or would show a face
+        of which a later look has been answered already."""
         track, asked_at = self._pending.pop(decision.seq, (None, 0.0))
         if track is None or track != decision.track or now - asked_at > self._max_answer_s:
+            return False
+        newest_at = self._answered_at.pop(track, asked_at)
+        self._answered_at[track] = max(newest_at, asked_at)
+        if decision.reveal and asked_at < newest_at:
             return False
         if decision.reveal and decision.lease_s > 0:
             expires_at = asked_at + min(decision.lease_s, self._max_lease_s)
             self._leases[track] = Lease(track, expires_at, decision.identity, decision.name)
         else:
             self._leases.pop(track, None)
-        self._answered_at.pop(track, None)
-        self._answered_at[track] = asked_at
         if len(self._answered_at) > MAX_ANSWERED:
             del self._answered_at[next(iter(self._answered_at))]
         self._forget_expired(now)

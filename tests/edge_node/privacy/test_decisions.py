@@ -57,6 +57,23 @@ class TestBook:
         assert book.leases.live(7, 3.9) is not None
         assert book.leases.live(7, 4.0) is None
 
+    def test_a_reveal_that_a_later_veto_has_overtaken_counts_nothing(self) -> None:
+        book = opened()
+        book.asked(1, 7, now=1.0)
+        book.asked(2, 7, now=1.2)
+        book.answered(decision(2, 7, reveal=False), now=1.3)
+        assert not book.answered(decision(1, 7), now=1.4)
+        assert book.leases.live(7, 1.4) is None
+
+    def test_a_veto_counts_though_a_later_reveal_has_overtaken_it(self) -> None:
+        book = opened()
+        book.asked(1, 7, now=1.0)
+        book.asked(2, 7, now=1.2)
+        book.answered(decision(2, 7), now=1.3)
+        assert book.answered(decision(1, 7, reveal=False), now=1.4)
+        assert book.leases.live(7, 1.4) is None
+        assert book.leases.answered_at[7] == 1.2
+
     def test_which_questions_were_answered_is_known_for_as_many_tracks_as_may_be(self) -> None:
         book = opened()
         for seq in range(MAX_ANSWERED + 1):

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.machine import describe
 
-NAMES = ("node", "leak", "embed", "calibrate")
+NAMES = ("node", "leak", "faults", "embed", "calibrate")
 WITH_PICTURES = ("leak",)
 """These write pictures of what they found to `--out`."""
 

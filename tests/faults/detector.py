@@ -138,7 +138,8 @@ class ScriptedFinder:
     def __init__(self, detector: ScriptedDetector) -> None:
         self._detector = detector
 
-    def detect(self, image: Image) -> Detections:
+    def detect(self, image: Image, *hints: NDArray[np.float32]) -> Detections:
+        """All that can be seen; where the node looks for faces already is of no interest here."""
         return self._detector.find()
 
 

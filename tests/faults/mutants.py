@@ -89,6 +89,11 @@ MUTANTS = (
         ("answers_for_another_track",),
     ),
     Mutant(
+        "overtaken answers count", DECISIONS,
+        "        if decision.reveal and asked_at < newest_at:\n", "        if False:\n",
+        ("answers_out_of_order",),
+    ),
+    Mutant(
         "leases do not expire", DECISIONS,
         "if lease is not None and now < lease.expires_at else None", "if lease is not None else None",
         ("the_hub_falls_silent", "leases_of_no_length"),
@@ -245,6 +250,11 @@ MUTANTS = (
         "lost faces are forgotten at once", TRACKER,
         "return s.coast_s if path.hits > s.confirm_hits else s.coast_tentative_s", "return 0.0",
         ("detector_misses", "detector_flickers"),
+    ),
+    Mutant(
+        "the filter lags behind the face", "edge_node.tracking.motion",
+        "MAX_LAG = 0.1\n", "MAX_LAG = 1e9\n",
+        ("people_cross",),
     ),
     Mutant(
         "parted faces keep their tracks", TRACKER,

@@ -209,7 +209,7 @@ def the_wall_clock_steps(plot: Plot, rng: Rng) -> None:
 
 
 def the_line_is_cut(plot: Plot, rng: Rng) -> None:
-    plot.line.cut = [window(rng, float(rng.uniform(0.5, 5.0)))]
+    plot.line.cut = [window(rng, float(rng.uniform(0.5, 8.0)))]
     plot.clears_at = plot.line.cut[-1].until
     plot.duration_s = 20.0
 
@@ -226,7 +226,7 @@ def the_line_doubles_messages(plot: Plot, rng: Rng) -> None:
 
 
 def the_hub_is_killed(plot: Plot, rng: Rng) -> None:
-    plot.hub.dead = [window(rng, float(rng.choice([0.3, 1.0, 5.0])))]
+    plot.hub.dead = [window(rng, float(rng.choice([0.3, 1.0, 5.0, 8.0])))]
     plot.clears_at = plot.hub.dead[-1].until
     plot.hub.lease_s = [(Span(0, 99), 10.0)]
     plot.duration_s = 20.0

@@ -134,7 +134,13 @@ class Uplink:
         try:
             while True:
                 await self._pause()
-                self._socket = self._connect(context)
+                try:
+                    self._socket = self._connect(context)
+                except zmq.ZMQError as exc:
+                    # Out of file descriptors, mostly: the stream goes on, veiled, and this is tried again.
+                    reason = f"this machine opens no connection ({exc.strerror})"
+                    self._handle(self._session.lost_connection(reason, time.monotonic()))
+                    continue
                 try:
                     await self._converse(self._socket)
                 finally:
@@ -237,11 +243,15 @@ class Uplink:
 
     def _connect(self, context: zmq.asyncio.Context) -> zmq.asyncio.Socket:
         socket = context.socket(zmq.DEALER)
-        _configure(socket, self._address)
-        socket.curve_serverkey = self._hub_key
-        socket.curve_publickey = self._keys.public
-        socket.curve_secretkey = self._keys.secret
-        socket.connect(self._address)
+        try:
+            _configure(socket, self._address)
+            socket.curve_serverkey = self._hub_key
+            socket.curve_publickey = self._keys.public
+            socket.curve_secretkey = self._keys.secret
+            socket.connect(self._address)
+        except zmq.ZMQError:
+            socket.close(linger=0)
+            raise
         return socket
 
     def _check_address(self) -> None:

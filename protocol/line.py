@@ -21,6 +21,8 @@ the way there and back, and whoever refuses a key does not answer at all."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 0.75
 """Between attempts. With HELLO_TIMEOUT_S this bounds how long everyone stays veiled after an outage: an
 attempt that was lost at its very end, a pause, and the next one stay below 3 s."""
+NO_ANSWER = "no answer: is the hub running, does it know this key, and is the hub.pub here its present one?"
+"""Whoever shows or expects a wrong key hears nothing, so all three are asked."""
 MAX_OUTGOING = 256
 """Messages that wait for the shell. It takes them after every call, so a full queue means that it
 does not; the oldest is then dropped and counted."""

@@ -3,9 +3,8 @@
 `ClientSession` is the side that says Hello (node or admin), `HubSession` the hub's side of one peer.
 A shell ([I/O]: edge_node/uplink.py, enrollment/client.py, hub/server.py) feeds them what arrives
 (`receive`) and the passing of time (`poll`, due at `next_deadline`), does what the events say, and
-puts on the wire what `take_outgoing` returns, after every call. Neither side raises for anything
-that a peer does: it is counted, answered where that helps, and otherwise ignored.
-"""
+puts on the wire what `take_outgoing` returns, after every call. Neither side raises for what a peer
+does: it is counted, answered where that helps, and otherwise ignored."""
 
 from __future__ import annotations
 
@@ -25,6 +24,7 @@ from protocol.line import (
     HELLO_TIMEOUT_S,
     LIVENESS,
     LONGEST_PAUSE_S,
+    NO_ANSWER,
     Counters,
     Event,
     Line,
@@ -159,7 +159,7 @@ class ClientSession(Line):
         if self._state == "waiting" and now >= self._attempt_at:
             self._greet(now)
         elif self._state == "greeting" and now >= self._sent_at + HELLO_TIMEOUT_S:
-            return self._lost("no answer: is the hub running, and does it know this key?", now)
+            return self._lost(NO_ANSWER, now)
         elif self._state == "open":
             silence_s = self._heartbeat_s * self._liveness
             if now >= self._heard_at + silence_s:
@@ -195,8 +195,8 @@ class ClientSession(Line):
         self._state = "closed"
 
     def lost_connection(self, reason: str, now: float) -> list[Event]:
-        """The shell's connection failed: as if the peer had gone silent."""
-        return self._lost(reason, now) if self._state in ("greeting", "open") else []
+        """The shell's connection failed, or could not even be opened: as if the peer had gone silent."""
+        return self._lost(reason, now) if self._state != "closed" else []
 
     def _greet(self, now: float) -> None:
         self._session = self._random_bytes(16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -239,3 +240,22 @@ async def test_asking_while_the_hub_has_vanished_ends_nothing(keys: Keyring) -> 
             uplink.ask(1, b"jpeg", LANDMARKS, 0.5)
             await asyncio.sleep(0.02)
         assert await owner.wait_for(str) is not None
+
+
+async def test_without_file_descriptors_it_says_so_and_connects_once_there_are_some(keys: Keyring) -> None:
+    owner = Owner()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with running(keys, FakeHandler()) as server:
+        address = server.address
+        task = asyncio.create_task(owner.uplink(address, keys.client("door"), keys.hub.public).run())
+        await owner.wait_for(Welcome)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+        reasons = [await owner.wait_for(str) for _ in range(3)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert reasons[1:] == ["this machine opens no connection (Too many open files)"] * 2
+    async with running(keys, FakeHandler(), ServerSettings(address=address)):
+        await owner.wait_for(Welcome)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

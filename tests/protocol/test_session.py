@@ -190,6 +190,17 @@ def test_a_success_resets_the_pauses() -> None:
     assert node.lost_connection("cut", 5.0) == [PeerLost("cut"), Reconnect(5.25)]
 
 
+def test_a_connection_that_cannot_be_opened_counts_as_a_failed_attempt() -> None:
+    node = client()
+    [lost, again] = node.lost_connection("no descriptors", 1.0)
+    assert lost == PeerLost("no descriptors")
+    assert isinstance(again, Reconnect)
+    assert again.at > 1.0
+    assert node.next_deadline(1.0) == again.at
+    node.close("bye", 2.0)
+    assert node.lost_connection("too late", 3.0) == []
+
+
 def test_a_refusal_can_ask_for_a_longer_pause() -> None:
     node = client()
     node.poll(0.0)

@@ -64,7 +64,8 @@ class FaultProxy:
         """Connections, over its whole life."""
         self.swallowed = 0
         """Bytes that disappeared in a black hole."""
-        self._target = target
+        self.target = target
+        """Where the next connection leads."""
         self._dice = random.Random(seed)
         self._fault = NO_FAULT
         self._server: asyncio.Server | None = None
@@ -147,7 +148,7 @@ class FaultProxy:
             self._tasks.discard(task)
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        far_reader, far_writer = await asyncio.open_connection(*self.target)
         self._writers.add(far_writer)
         try:
             ways = [self._copy(reader, far_writer), self._copy(far_reader, writer)]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tests.faults.world import Face, Scene, Span, overlap
 from vision.detections import Detections, Image
+from vision.geometry import iou_matrix
 
 SPOTS = np.array([(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)], np.float32)
 REACH = 0.75
@@ -20,6 +21,9 @@ REACH = 0.75
 SUPPRESSED = 0.4
 """Share of the smaller box beyond which a one-shot detector takes two faces for one (its non-maximum
 suppression)."""
+SETTLED = 0.5
+"""Overlap with a settled box from which on a face is that one."""
+NOWHERE: NDArray[np.float32] = np.zeros((0, 4), np.float32)
 MIN_VISIBLE = 0.5
 """A face of which less than this can be seen is found by nobody."""
 
@@ -71,14 +75,18 @@ class ScriptedDetector:
         self.reported |= {(f.person, f.epoch) for f in self._faces}
         return self._spoiled(self._detections(self._faces))
 
-    def find(self) -> Detections:
-        """What the veil-only detector sees: of two faces that share much, only the one in front."""
+    def find(self, settled_xyxy: NDArray[np.float32]) -> Detections:
+        """What the veil-only detector sees: of two faces that share much, only the one in front; none
+        that it is told not to look at."""
         self._may_raise()
         faces = [
             face
             for i, face in enumerate(self._faces)
             if not any(overlap(face.box, front.box) > SUPPRESSED for front in self._faces[i + 1 :])
         ]
+        if len(settled_xyxy) and faces:
+            overlaps = iou_matrix(np.array([f.box for f in faces], np.float32), settled_xyxy).max(axis=1)
+            faces = [face for face, share in zip(faces, overlaps, strict=True) if share < SETTLED]
         self.reported |= {(f.person, f.epoch) for f in faces}
         return self._spoiled(self._detections(faces))
 
@@ -138,9 +146,14 @@ class ScriptedFinder:
     def __init__(self, detector: ScriptedDetector) -> None:
         self._detector = detector
 
-    def detect(self, image: Image, *hints: NDArray[np.float32]) -> Detections:
-        """All that can be seen; where the node looks for faces already is of no interest here."""
-        return self._detector.find()
+    def detect(
+        self,
+        image: Image,
+        expected_xyxy: NDArray[np.float32] = NOWHERE,
+        settled_xyxy: NDArray[np.float32] = NOWHERE,
+    ) -> Detections:
+        """All that can be seen and is not settled; a closer look at what is expected shows no more."""
+        return self._detector.find(settled_xyxy)
 
 
 def _columns(

@@ -28,8 +28,10 @@ from vision.detections import Image
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 8.0
-"""A rebooting camera takes half a minute: it is back on the screen within 8 s of answering."""
+LONGEST_PAUSE_S = 1.5
+"""However long a camera was away, it is asked again within this time: with opening it and proving anew
+who is seen, people who may be shown are back within 3 s of its answering (`camera-lost`, docs/faults.md).
+An attempt costs a dead camera a packet."""
 STEADY_S = 5.0
 """A source that lasted this long counts as back; one that dies sooner is retried ever more slowly."""
 

@@ -157,21 +157,20 @@ def node_stopped(stage: Stage) -> float:
     """SIGSTOP for longer than a lease: what comes then may show nobody before the hub has said so anew."""
     node = stage.rig.node
     assert node is not None
+    # Right after an answer: no other one can come in before the stop.
+    before = stage.rig.reveals()
+    wait_for(lambda: stage.rig.reveals() > before, GIVE_UP_S, "she is proven again")
     before = stage.rig.reveals()
     last = stage.viewer.newest()
     node.send_signal(signal.SIGSTOP)
     time.sleep(STOPPED_S)
     begun = asked_at = time.monotonic()
     node.send_signal(signal.SIGCONT)
-    while time.monotonic() - begun < GIVE_UP_S:
-        now = time.monotonic()
-        # An answer from before the stop may have come in just then.
-        if stage.rig.reveals() > before + 1:
-            break
+    while (now := time.monotonic()) - begun < GIVE_UP_S and stage.rig.reveals() == before:
         asked_at = now
         time.sleep(0.02)
     stage.ban(begun, asked_at, after=last + IN_HAND)
-    return max(0.0, asked_at - begun) + stage.recovery()
+    return asked_at - begun + stage.recovery()
 
 
 IN_HAND = 4

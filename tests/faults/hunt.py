@@ -30,9 +30,12 @@ class HuntError(RuntimeError):
 class _Patcher(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):
     """Finds one module, and loads it from the edited source."""
 
-    def __init__(self, edit: Edit) -> None:
-        self._source = edit.source()
-        super().__init__(edit.module, str(edit.path))
+    def __init__(self, edits: list[Edit]) -> None:
+        """All edits of one module."""
+        self._source = edits[0].path.read_text()
+        for edit in edits:
+            self._source = edit.applied(self._source)
+        super().__init__(edits[0].module, str(edits[0].path))
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -59,10 +62,10 @@ def caught(mutant: Mutant) -> str | None:
 
 def hunt(mutant: Mutant, seeds: int = SEEDS) -> str | None:
     """What gave the mutant away; None where nothing did. To be called once in a fresh process."""
-    for edit in mutant.edits:
-        if edit.module in sys.modules:
-            raise ValueError(f"{edit.module} is imported already: the mutant would not be seen")
-        sys.meta_path.insert(0, _Patcher(edit))
+    for module in {edit.module for edit in mutant.edits}:
+        if module in sys.modules:
+            raise ValueError(f"{module} is imported already: the mutant would not be seen")
+        sys.meta_path.insert(0, _Patcher([edit for edit in mutant.edits if edit.module == module]))
     from tests.faults.scenarios import plot_of
     from tests.faults.simulation import run
 

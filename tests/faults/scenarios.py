@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_node.privacy.veil import Style
 from tests.faults.simulation import Plot
-from tests.faults.world import PEOPLE, Span
+from tests.faults.world import COUPLE_S, PEOPLE, Span
 
 Rng = np.random.Generator
 FAULT_AT = 5.0
@@ -138,6 +138,20 @@ def two_swap_while_hidden(plot: Plot, rng: Rng) -> None:
         for person in (a, b):
             plot.sight.misses.setdefault(person, []).append(hidden)
         plot.script.swaps.append(((hidden.since + hidden.until) / 2, a, b))
+
+
+def two_swap_while_they_touch(plot: Plot, rng: Rng) -> None:
+    """Where two overlap they take each other's place, unseen for less than arouses suspicion, and part.
+    The hub takes its time, so whoever has the other's lease would be seen for long."""
+    plot.script.couples = [(0, 3), (1, 4), (2, 5)]
+    plot.script.away = {person: [Span(0.0, 99.0)] for person in (6, 7)}
+    plot.hub.lease_s = [(Span(0.0, 99.0), 6.0)]
+    plot.hub.slow = [(Span(3.0, 99.0), 1.0)]
+    for number, (a, b) in enumerate(plot.script.couples):
+        at = (1.5 + number) * COUPLE_S + float(rng.uniform(-0.1, 0.1))
+        for person in (a, b):
+            plot.sight.misses[person] = [Span(at - 0.15, at + 0.15)]
+        plot.script.swaps.append((at, a, b))
 
 
 # --- detector and analysis --------------------------------------------------------------------
@@ -323,7 +337,7 @@ def everything(plot: Plot, rng: Rng) -> None:
 
 ALONE = (
     "a_stranger_leaps_into_place", "one_who_may_be_shown_leaps_into_place", "two_swap_while_hidden",
-    "people_meet_in_a_row", "camera_freezes",
+    "two_swap_while_they_touch", "people_meet_in_a_row", "camera_freezes",
 )  # fmt: skip
 """Together with slow or frozen analysis these would ask for what nobody can see."""
 
@@ -334,7 +348,7 @@ SCENARIOS: dict[str, Callable[[Plot, Rng], None]] = {
         camera_is_lost_and_back, camera_clock_jumps, cuts, cuts_while_analysis_is_slow, people_come_and_go,
         people_cross, people_cross_while_analysis_is_slow, people_meet_in_a_row,
         a_stranger_leaps_into_place, one_who_may_be_shown_leaps_into_place, two_swap_while_hidden,
-        detector_misses, detector_flickers, detector_is_unsure, detector_raises,
+        two_swap_while_they_touch, detector_misses, detector_flickers, detector_is_unsure, detector_raises,
         detector_returns_nan_boxes, detector_returns_nan_scores, analysis_is_slow, analysis_stalls,
         release_stalls, a_sink_fails, the_veil_fails, the_wall_clock_steps, the_line_is_cut,
         the_line_is_slow, the_line_doubles_messages, the_hub_is_killed, the_hub_is_stopped,

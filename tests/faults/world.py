@@ -20,6 +20,7 @@ COLUMNS, ROWS = 4, 2
 PEOPLE = COLUMNS * ROWS
 MAX_SPEED = 1.4
 """Face widths a second: somebody who walks past at a few meters."""
+COUPLE_S = 3.5
 NOBODY = 255
 
 
@@ -93,6 +94,8 @@ class Script:
     """Pairs that walk past each other again and again, the first one behind."""
     rows: list[tuple[int, int, int]] = field(default_factory=list)
     """Three people, twice at most: the first comes close to the middle one, whom the last overlaps."""
+    couples: list[tuple[int, int]] = field(default_factory=list)
+    """Pairs, three at most, that come together and part; they overlap by half every COUPLE_S."""
     swaps: list[tuple[float, int, int]] = field(default_factory=list)
     """From this instant on the two stand, and move, in each other's place."""
     leaps: list[tuple[float, int, int, float]] = field(default_factory=list)
@@ -166,6 +169,9 @@ class World:
         for number, row in enumerate(self.script.rows):
             if index in row:
                 return self._row(row, index, at, HEIGHT * (0.27, 0.73)[number])
+        for number, couple in enumerate(self.script.couples):
+            if index in couple:
+                return self._couple(couple, index, at, WIDTH * (1 / 6, 1 / 2, 5 / 6)[number])
         person = self.people[index]
         cx, cy = self._place(index, shot)
         if index in self.script.still:
@@ -190,6 +196,12 @@ class World:
         width = max(self.people[row[1]].width, self.people[index].width)
         nearest = 1.0 if side < 0 else 0.8
         return WIDTH / 2 + side * width * (nearest + 0.75 * (1 + np.cos(0.9 * at + (side < 0) * 0.3))), cy
+
+    def _couple(self, couple: tuple[int, int], index: int, at: float, cx: float) -> tuple[float, float]:
+        """Closest at COUPLE_S / 2, and every COUPLE_S after it."""
+        width = max(self.people[person].width for person in couple)
+        distance = width * (0.55 + 0.6 * (1 + np.cos(2 * np.pi * at / COUPLE_S)))
+        return cx + (distance if index == couple[1] else -distance) / 2, HEIGHT / 2
 
     def _place(self, index: int, shot: int) -> tuple[float, float]:
         place = int(self._places[shot][index])

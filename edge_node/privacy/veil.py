@@ -12,25 +12,15 @@ from enum import StrEnum
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_node.frames import MaskedFrame, RawFrame, ReleaseReason
+from edge_node.privacy import fill
 from edge_node.privacy.decisions import Plan
 from edge_node.tracking.track import Box
 from vision.detections import Image
 
-RING = 0.18
-"""Width of the ring that the fill is computed from, in region sizes."""
-FEATHER = 0.06
-"""Width of the soft edge, in region sizes. It lies outside the region."""
-FILL_PX = 26
-"""The fill is solved at this size: it is smooth, more pixels would hold nothing more."""
-THIN_PX = 72
-"""A patch is thinned down to about this many pixels a side before it is averaged."""
 SOLID_BGR = (66, 58, 54)
 """Color of the solid style and of a frame that is veiled in full."""
-_SHIFT = 4
-"""Sub-pixel bits of OpenCV's drawing."""
 
 
 class Style(StrEnum):
@@ -80,7 +70,7 @@ def mask(frame: RawFrame, plan: Plan, settings: VeilSettings) -> MaskedFrame:
         _paint_all(image, frame.image, plan, settings)
     else:
         for box in plan.veiled:
-            _draw(image, _ellipse(box, settings.growth), SOLID_BGR)
+            fill.draw(image, _ellipse(box, settings.growth), SOLID_BGR)
     if settings.captions:
         for face in plan.shown:
             _caption(image, face.name, face.box_xyxy)
@@ -98,16 +88,35 @@ def mask(frame: RawFrame, plan: Plan, settings: VeilSettings) -> MaskedFrame:
 def _paint_all(image: Image, source: Image, plan: Plan, settings: VeilSettings) -> None:
     """Paint every region of a frame into `image`, a copy of `source`."""
     inside = region_mask(source.shape[:2], plan.veiled, settings.growth)
-    regions = [r for box in plan.veiled if (r := _region(inside, box, settings.growth)) is not None]
-    for region in regions:  # from here on `image` holds no pixel of any region
-        patch = image[region.rows, region.columns]
-        patch[:] = cv2.copyTo(patch, region.known)
-    if settings.style in WEAK_STYLES:
-        fills = [_weak_fill(source, region, settings.style) for region in regions]
-    else:
-        fills = [_fill(image, region, settings.style) for region in regions]
-    for region, fill in zip(regions, fills, strict=True):
-        _paint(image[region.rows, region.columns], region, fill)
+    patches = fill.patches(inside, [_ellipse(box, settings.growth) for box in plan.veiled])
+    for patch in patches:  # from here on `image` holds no pixel of any region
+        part = image[patch.rows, patch.columns]
+        part[:] = cv2.copyTo(part, patch.known)
+    fills = [_filled(image, source, patch, settings.style) for patch in patches]
+    for patch, filled in zip(patches, fills, strict=True):
+        fill.paint(image, patch, filled)
+
+
+def _filled(image: Image, source: Image, patch: fill.Patch, style: Style) -> Image:
+    """(h, w, 3) uint8: what a patch is painted with. Only the weak styles look at `source`."""
+    if style in WEAK_STYLES:
+        return _weak_fill(source[patch.rows, patch.columns], patch.size, style)
+    if style is Style.SOLID or not patch.known.any():
+        plain = np.empty((*patch.own.shape, 3), np.uint8)
+        plain[:] = SOLID_BGR
+        return plain
+    return fill.smooth(image, patch)
+
+
+def _weak_fill(pixels: Image, size: float, style: Style) -> Image:
+    """(h, w, 3) uint8 for the two styles that are computed from what they cover."""
+    height, width = pixels.shape[:2]
+    if style is Style.PIXELATE:
+        block = max(2.0, size * (1 + 2 * fill.RING) / BLOCKS)
+        blocks = (max(1, round(width / block)), max(1, round(height / block)))
+        small = cv2.resize(pixels, blocks, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), max(2.0, BLUR_SIGMA * size)), np.uint8)
 
 
 def mask_fully(frame: RawFrame, reason: ReleaseReason) -> MaskedFrame:
@@ -147,13 +156,8 @@ def region_mask(shape: tuple[int, int], boxes: tuple[Box, ...], growth: float) -
     """(H, W) uint8: 255 in the veiled ellipses, 0 outside. What lies inside is never read."""
     inside = np.zeros(shape, np.uint8)
     for box in boxes:
-        _draw(inside, _ellipse(box, growth))
+        fill.draw(inside, _ellipse(box, growth))
     return inside
-
-
-def _draw(canvas: Image, ellipse: tuple[float, float, float, float], color: tuple[int, ...] = (255,)) -> None:
-    cx, cy, a, b = (round(v * (1 << _SHIFT)) for v in ellipse)
-    cv2.ellipse(canvas, (cx, cy), (a, b), 0, 0, 360, color, cv2.FILLED, cv2.LINE_8, _SHIFT)
 
 
 def blank(width: int, height: int, words: str) -> Image:
@@ -170,112 +174,11 @@ def blank(width: int, height: int, words: str) -> Image:
 _FACE = cv2.FontFace("sans")
 
 
-def _ellipse(box: Box, growth: float) -> tuple[float, float, float, float]:
+def _ellipse(box: Box, growth: float) -> fill.Ellipse:
     """Center and half axes in pixels, kept to what OpenCV can draw."""
     x1, y1, x2, y2 = (min(max(v, -20_000.0), 20_000.0) for v in box)
     half = growth / 2
     return (x1 + x2) / 2, (y1 + y2) / 2, max(1.0, (x2 - x1) * half), max(1.0, (y2 - y1) * half)
-
-
-@dataclass(frozen=True, slots=True)
-class _Region:
-    """One ellipse and the patch of the picture around it."""
-
-    rows: slice
-    columns: slice
-    own: Image
-    """(h, w) uint8: 255 inside this ellipse."""
-    known: Image
-    """(h, w) uint8: 255 outside of every ellipse of the frame."""
-    size: float
-    """Half axes added, pixels."""
-
-
-def _region(inside: Image, box: Box, growth: float) -> _Region | None:
-    """The region of a face box; None where it lies beyond the picture."""
-    cx, cy, a, b = _ellipse(box, growth)
-    ring = max(6.0, RING * (a + b))
-    height, width = inside.shape
-    x1, x2 = max(0, int(cx - a - ring)), min(width, int(cx + a + ring) + 1)
-    y1, y2 = max(0, int(cy - b - ring)), min(height, int(cy + b + ring) + 1)
-    if x1 >= x2 or y1 >= y2:
-        return None
-    rows, columns = slice(y1, y2), slice(x1, x2)
-    own = np.zeros((y2 - y1, x2 - x1), np.uint8)
-    _draw(own, (cx - x1, cy - y1, a, b))
-    return _Region(rows, columns, own, cv2.bitwise_not(inside[rows, columns]), a + b)
-
-
-def _fill(image: Image, region: _Region, style: Style) -> Image:
-    """(h, w, 3) uint8: what the region is painted with, from the known pixels around it."""
-    patch = image[region.rows, region.columns]
-    if style is Style.SOLID or not region.known.any():
-        fill = np.empty_like(patch)
-        fill[:] = SOLID_BGR
-        return fill
-    return _smooth_fill(patch, region.known)
-
-
-def _weak_fill(source: Image, region: _Region, style: Style) -> Image:
-    """(h, w, 3) uint8 for the two styles that are computed from what they cover."""
-    patch = source[region.rows, region.columns]
-    height, width = patch.shape[:2]
-    if style is Style.PIXELATE:
-        small = cv2.resize(patch, (BLOCKS, BLOCKS), interpolation=cv2.INTER_AREA)
-        return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
-    return np.asarray(cv2.GaussianBlur(patch, (0, 0), max(2.0, BLUR_SIGMA * region.size)), np.uint8)
-
-
-def _paint(patch: Image, region: _Region, fill: Image) -> None:
-    """Paint one region over what is there: fully inside its ellipse, fading out around it."""
-    weight = _soft_edge(region.own, max(1.0, FEATHER * region.size))
-    # blendLinear divides by the sum of the weights: exactly the fill where the weight is one.
-    patch[:] = cv2.blendLinear(np.ascontiguousarray(patch), fill, 1.0 - weight, weight)
-
-
-def _soft_edge(own: Image, feather_px: float) -> NDArray[np.float32]:
-    """(H, W) float32: exactly 1 inside the ellipse, falling to 0 over `feather_px` outside."""
-    reach = 2 * int(feather_px) + 1
-    wide = cv2.dilate(own, np.ones((reach, reach), np.uint8))
-    soft = cv2.blur(wide, (reach, reach)).astype(np.float32) * np.float32(1 / 255)
-    soft[own > 0] = 1.0
-    return np.asarray(soft, np.float32)
-
-
-def _smooth_fill(patch: Image, known: Image) -> Image:
-    """(h, w, 3) uint8: colors that continue the known pixels smoothly into the unknown ones.
-
-    Pull-push interpolation (Gortler, Grzeszczuk, Szeliski, Cohen, "The Lumigraph", SIGGRAPH 1996,
-    section 3.3.3) on a reduced picture: a stand-in for the harmonic fill at a fixed, small cost.
-    """
-    height, width = known.shape
-    # Every k-th pixel is enough of a large patch: colors and weights are thinned alike.
-    k = max(1, min(height, width) // THIN_PX)
-    patch, known = patch[::k, ::k], known[::k, ::k]
-    scale = min(1.0, FILL_PX / max(height, width))
-    size = (max(2, round(width * scale)), max(2, round(height * scale)))
-    weighted = cv2.merge([*cv2.split(patch), known]).astype(np.float32)
-    filled = _pull_push(cv2.resize(weighted, size, interpolation=cv2.INTER_AREA))
-    filled = cv2.GaussianBlur(filled, (0, 0), 1.0)
-    small = np.clip(filled, 0, 255).astype(np.uint8)
-    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
-
-
-def _pull_push(weighted: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(h, w, 4) colors times weight, and the weight in 0..255 -> filled colors (h, w, 3)."""
-    height, width = weighted.shape[:2]
-    share = weighted[..., 3:] * np.float32(1 / 255)
-    known = weighted[..., :3] / np.maximum(share, np.float32(1e-6))
-    if max(height, width) <= 2:
-        total = max(float(share.sum()), 1e-6)
-        mean = weighted[..., :3].sum(axis=(0, 1)) / np.float32(total)
-        return np.asarray(known * share + mean * (1 - share), np.float32)
-    half = (max(1, (width + 1) // 2), max(1, (height + 1) // 2))
-    coarse = _pull_push(cv2.resize(weighted, half, interpolation=cv2.INTER_AREA).reshape(half[1], half[0], 4))
-    push = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
-    # A cell hardly known is not trusted.
-    blend = np.minimum(np.maximum(share * np.float32(1.5) - np.float32(0.5), 0), 1)
-    return np.asarray(known * blend + push * (1 - blend), np.float32)
 
 
 def _caption(image: Image, name: str, box: Box) -> None:

@@ -22,6 +22,14 @@ from vision.geometry import iou_matrix
 SAME_FACE = 0.45
 """Two boxes that share more than this of the smaller one are one face."""
 
+SHRINK_PER_S = 0.5
+"""A head does not shrink faster than to this share in a second, whatever hides its face..."""
+MAX_HIDDEN = 1.6
+"""... but a box is never taken for less than 1 / this of a face: it may have been too large before."""
+
+LOOSE = 1.15
+"""The veil-only detector's boxes are so much looser: it boxes what it sees of a head."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrackerSettings:
@@ -58,6 +66,8 @@ class _Path:
     score: float
     evidence: Evidence
     landmarks: NDArray[np.float32] | None
+    extent: NDArray[np.float64]
+    """(2,) width and height that the head may have, whatever part of it is seen."""
     hits: int = 1
     crossed_with: set[int] = field(default_factory=set)
 
@@ -202,6 +212,7 @@ class Tracker:
                 score=float(source.scores[index]),
                 evidence=evidence,
                 landmarks=source.landmarks[index] if evidence is Evidence.DETECTED else None,
+                extent=_extent(source.boxes_xyxy[index]),
             )
         )
         self._next_path += 1
@@ -216,6 +227,9 @@ class Tracker:
             path.motion = Motion.start(box, now)
         else:
             path.motion = path.motion.update(box)
+        seen = _extent(box)
+        faded = path.extent * SHRINK_PER_S ** (now - path.seen_at)
+        path.extent = np.clip(faded, seen, MAX_HIDDEN * seen)
         path.seen_at = now
         path.score = float(source.scores[index])
         path.evidence = evidence
@@ -259,7 +273,10 @@ class Tracker:
             state = TrackState.CONFIRMED
         else:
             state = TrackState.TENTATIVE
-        x1, y1, x2, y2 = (float(v) for v in path.motion.box_xyxy)
+        # MTCNN's box is the face's; the others may hold only the part of it that is seen.
+        is_exact = path.evidence in (Evidence.DETECTED, Evidence.REFINED)
+        box = path.motion.box_xyxy if is_exact else _at_least(path.motion.box_xyxy, LOOSE * path.extent)
+        x1, y1, x2, y2 = (float(v) for v in box)
         return Observation(
             path=path.path,
             track=path.track,
@@ -276,3 +293,14 @@ class Tracker:
             ),
             landmarks=path.landmarks,
         )
+
+
+def _extent(box_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(4,) corners -> (2,) width and height."""
+    return np.asarray(box_xyxy[2:] - box_xyxy[:2], np.float64)
+
+
+def _at_least(box_xyxy: NDArray[np.float64], extent: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The box (4,) about its own center, no smaller than the extent (2,)."""
+    missing = np.maximum(extent - (box_xyxy[2:] - box_xyxy[:2]), 0.0) / 2
+    return np.concatenate([box_xyxy[:2] - missing, box_xyxy[2:] + missing])

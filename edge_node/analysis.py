@@ -24,6 +24,8 @@ from vision.crops import cut_crop
 from vision.detections import Detections, Detector, FaceFinder, Image
 from vision.quality import quality_of
 
+NOWHERE: NDArray[np.float32] = np.zeros((0, 4), np.float32)
+"""(0, 4): no boxes."""
 SCAN_SPACING = 6.0
 """With a veil-only detector, the least time between two scans, in scans: they take a sixth of the time."""
 
@@ -43,6 +45,8 @@ class AnalysisSettings:
     cut_decorrelation: float = 0.45
     """1 - correlation of two thumbnails beyond which the shot has changed: in `hamilton.mp4` its three
     cuts give 0.69 to 0.94, any other pair of frames in the test clips 0.28 at most."""
+    settled_score: float = 0.8
+    """A face that MTCNN is so sure of needs no look of the veil-only detector."""
     min_ask_px: float = 32.0
     """Smaller faces are veiled but not asked about."""
     min_ask_quality: float = 0.25
@@ -77,7 +81,7 @@ class Analyzer:
         center = np.array([[width / 4, height / 4, width * 3 / 4, height * 3 / 4]], np.float32)
         self._detector.refine(gray, center)
         if self._finder is not None:
-            self._finder.detect(gray)
+            self._finder.detect(gray, center, NOWHERE)
 
     def analyze(self, frame: RawFrame) -> Analysis:
         """Find and follow the faces of a frame captured after all earlier ones."""
@@ -92,15 +96,31 @@ class Analyzer:
             scanned = _checked(self._detector.detect(image))
             self._scan_cost_s = self._clock() - started
             self._scanned_at = now
-        found = _checked(self._finder.detect(image)) if self._finder is not None else None
         refined = Detections.none()
         if len(predicted):
             refined = _checked(self._detector.refine(image, predicted))
+        found = self._find(image, predicted, refined, scanned)
         observations = self._tracker.step(now, refined, scanned, found)
         self._is_still = found is not None and all(
             o.state is TrackState.CONFIRMED and o.unseen_s == 0 for o in observations
         )
         return Analysis(frame.seq, now, observations, is_cut)
+
+    def _find(
+        self,
+        image: Image,
+        predicted: NDArray[np.float32],
+        refined: Detections,
+        scanned: Detections | None,
+    ) -> Detections | None:
+        """The veil-only detector's faces: it is told which of the predicted ones MTCNN has not confirmed."""
+        if self._finder is None:
+            return None
+        is_confirmed = refined.scores >= self._settings.settled_score
+        settled = [refined.boxes_xyxy[is_confirmed]]
+        if scanned is not None:
+            settled.append(scanned.boxes_xyxy[scanned.scores >= self._settings.settled_score])
+        return _checked(self._finder.detect(image, predicted[~is_confirmed], np.concatenate(settled)))
 
     @property
     def _scan_interval_s(self) -> float:

@@ -44,6 +44,20 @@ class FakeDetector:
         return Detections(boxes_xyxy, scores, landmarks)
 
 
+class FakeFinder:
+    """A veil-only detector that sees what the test sets, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.faces = Detections.none()
+        self.expected = self.settled = np.zeros((0, 4), np.float32)
+
+    def detect(
+        self, image: Image, expected_xyxy: NDArray[np.float32], settled_xyxy: NDArray[np.float32]
+    ) -> Detections:
+        self.expected, self.settled = expected_xyxy, settled_xyxy
+        return self.faces
+
+
 def raw_frame(seq: int, at: float, image: Image | None = None) -> RawFrame:
     """A frame captured at `at`; gray where no image is given."""
     if image is None:

@@ -46,8 +46,14 @@ class FaceFinder(Protocol):
     Implemented by `vision.centerface.CenterFace`.
     """
 
-    def detect(self, image: Image) -> Detections:
-        """All faces of the image."""
+    def detect(
+        self, image: Image, expected_xyxy: NDArray[np.float32], settled_xyxy: NDArray[np.float32]
+    ) -> Detections:
+        """All faces of the image but those that are settled.
+
+        expected_xyxy: (N, 4) pixels, where a face should be that nothing has confirmed in this image: worth
+        a closer look. settled_xyxy: (M, 4), faces confirmed by other means: not worth another.
+        """
         ...
 
 

@@ -19,7 +19,7 @@ from edge_node.privacy.veil import VeilSettings
 from edge_node.tracking.sampling import Look, Sampler, SamplingSettings
 from edge_node.tracking.track import Analysis
 from edge_node.tracking.tracker import Tracker
-from tests.fakes import FakeDetector, analysis, detections, observation, raw_frame
+from tests.fakes import FakeDetector, FakeFinder, analysis, detections, observation, raw_frame
 from vision.detections import Detections, Image
 
 FACE = (60.0, 40.0, 90.0, 80.0)
@@ -249,10 +249,25 @@ def test_scans_that_are_slow_are_spaced_so_that_the_veil_only_detector_comes_to_
             return super().detect(image)
 
     detector = Slow()
-    analyzer = Analyzer(detector, Tracker(), AnalysisSettings(), FakeDetector(), clock=lambda: now)
+    analyzer = Analyzer(detector, Tracker(), AnalysisSettings(), FakeFinder(), clock=lambda: now)
     for i in range(50):
         analyzer.analyze(raw_frame(i, 1.0 + i * 0.04))
     assert detector.scans == 2
+
+
+def test_the_veil_only_detector_looks_closely_where_mtcnn_lost_a_face() -> None:
+    detector, finder = FakeDetector(), FakeFinder()
+    detector.faces = detections(FACE)
+    analyzer = Analyzer(detector, Tracker(), AnalysisSettings(), finder)
+    analyzer.analyze(raw_frame(0, 1.0))
+    assert finder.settled.tolist() == [list(FACE)]
+    analyzer.analyze(raw_frame(1, 1.04))
+    assert len(finder.expected) == 0
+    assert len(finder.settled) == 1
+    detector.refines = False
+    analyzer.analyze(raw_frame(2, 1.08))
+    np.testing.assert_allclose(finder.expected, [FACE], atol=1)
+    assert len(finder.settled) == 0
 
 
 def test_networks_are_loaded_before_the_first_frame_comes() -> None:

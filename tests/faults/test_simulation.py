@@ -8,6 +8,7 @@ from tests.faults.campaign import live_through
 from tests.faults.scenarios import SCENARIOS, plot_of
 from tests.faults.simulation import Outcome, run
 
+pytestmark = pytest.mark.timeout(600)
 SEED = 1
 FACE_FRAMES = 100_000
 
@@ -17,7 +18,6 @@ def outcomes() -> dict[str, Outcome]:
     return {o.scenario: o for o in live_through((name, SEED) for name in SCENARIOS)}
 
 
-@pytest.mark.timeout(600)
 def test_no_face_leaks_under_any_fault(outcomes: dict[str, Outcome]) -> None:
     leaks = {name: o.tally.leaks[:3] for name, o in outcomes.items() if o.tally.leaks}
     faults = {name: o.tally.faults[:3] for name, o in outcomes.items() if o.tally.faults}

@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks.machine import describe
 
-NAMES = ("node", "leak", "faults", "embed", "calibrate")
-WITH_PICTURES = ("leak",)
+NAMES = ("node", "leak", "faults", "overload", "embed", "calibrate")
+WITH_PICTURES = ("leak", "overload")
 """These write pictures of what they found to `--out`."""
 
 

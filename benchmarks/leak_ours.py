@@ -95,8 +95,8 @@ class _Keeper:
         """Nothing is held open."""
 
 
-class _CheckedNode(Node):
-    """The node, with one sink more."""
+class CheckedNode(Node):
+    """The node, with one sink more: `keeper` gets every frame that leaves."""
 
     def __init__(self, settings: NodeSettings, loop: asyncio.AbstractEventLoop, keeper: FrameSink) -> None:
         self._keeper = keeper
@@ -133,7 +133,7 @@ def live(clip: Clip) -> Run:
     run = Run()
 
     async def stream() -> None:
-        node = _CheckedNode(_settings(clip), asyncio.get_running_loop(), _Keeper(clip, run))
+        node = CheckedNode(_settings(clip), asyncio.get_running_loop(), _Keeper(clip, run))
         before = time.process_time()
         await node.run()
         run.cpu_s = time.process_time() - before
@@ -148,7 +148,7 @@ def offline(clip: Clip, fps: float = 25.0) -> Run:
     run = Run()
     loop = asyncio.new_event_loop()
     try:
-        node = _CheckedNode(_settings(clip), loop, _Keeper(clip, run))
+        node = CheckedNode(_settings(clip), loop, _Keeper(clip, run))
         node.analyze_each(clip.path, fps)
         _count(node, run)
     finally:

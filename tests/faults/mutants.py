@@ -206,12 +206,12 @@ MUTANTS = (
         ("detector_returns_nan_scores", "detector_returns_nan_boxes"),
     ),
     Mutant(
-        "a detector that fails found nobody", ANALYSIS,
-        "            scanned = _checked(self._detector.detect(image))\n",
+        "a detector that fails found nobody", PIPELINE,
+        "            analysis = self._analyzer.analyze(frame)\n",
         "            try:\n"
-        "                scanned = _checked(self._detector.detect(image))\n"
+        "                analysis = self._analyzer.analyze(frame)\n"
         "            except RuntimeError:\n"
-        "                return Analysis(frame.seq, now, (), is_cut)\n",
+        "                analysis = Analysis(frame.seq, frame.captured_at, ())\n",
         ("detector_raises",),
     ),
     Mutant(

@@ -27,7 +27,10 @@ from vision.quality import quality_of
 NOWHERE: NDArray[np.float32] = np.zeros((0, 4), np.float32)
 """(0, 4): no boxes."""
 SCAN_SPACING = 6.0
-"""With a veil-only detector, the least time between two scans, in scans: they take a sixth of the time."""
+"""With a veil-only detector, the least time between two parts of a scan, in parts: they take a seventh of the
+time."""
+PARTS = 6
+"""Parts that a scan is made in then, at different frames, so that none of them waits for a whole scan."""
 
 
 class AnalysisError(NodeError):
@@ -67,6 +70,8 @@ class Analyzer:
         self._detector = detector
         self._clock = clock
         self._scan_cost_s = 0.0
+        self._part = 0
+        self._urgent_parts = PARTS
         self._finder = finder
         self._is_still = False
         self._tracker = tracker
@@ -77,7 +82,7 @@ class Analyzer:
     def prepare(self, width: int, height: int) -> None:
         """Load what frames of this size need. Changes nothing of what is known about faces."""
         gray = np.full((height, width, 3), 128, np.uint8)
-        self._detector.detect(gray)
+        self._detector.detect(gray, 0, 1 if self._finder is None else PARTS)
         center = np.array([[width / 4, height / 4, width * 3 / 4, height * 3 / 4]], np.float32)
         self._detector.refine(gray, center)
         if self._finder is not None:
@@ -89,13 +94,9 @@ class Analyzer:
         is_cut = self._is_cut(image)
         if is_cut:
             self._tracker.reset()
+            self._urgent_parts = PARTS
         predicted = self._tracker.predict(now)
-        scanned = None
-        if is_cut or now - self._scanned_at >= self._scan_interval_s:
-            started = self._clock()
-            scanned = _checked(self._detector.detect(image))
-            self._scan_cost_s = self._clock() - started
-            self._scanned_at = now
+        scanned = self._scan(image, now) if self._is_scan_due(now) else None
         refined = Detections.none()
         if len(predicted):
             refined = _checked(self._detector.refine(image, predicted))
@@ -122,14 +123,25 @@ class Analyzer:
             settled.append(scanned.boxes_xyxy[scanned.scores >= self._settings.settled_score])
         return _checked(self._finder.detect(image, predicted[~is_confirmed], np.concatenate(settled)))
 
-    @property
-    def _scan_interval_s(self) -> float:
-        """Without a veil-only detector every new face waits for a scan, so they stay frequent. With one
-        they must not take its time: on a slow machine or a large picture they are spaced further."""
+    def _is_scan_due(self, now: float) -> bool:
+        """Without a veil-only detector every new face waits for a scan, so they are whole and frequent. With
+        one they must not take its time: they are made in parts, further apart where they cost much."""
+        if self._urgent_parts:
+            return True
         if self._finder is None:
-            return self._settings.scan_every_s
+            return now - self._scanned_at >= self._settings.scan_every_s
         wanted_s = self._settings.scan_still_s if self._is_still else self._settings.scan_every_s
-        return max(wanted_s, SCAN_SPACING * self._scan_cost_s)
+        return now - self._scanned_at >= max(wanted_s / PARTS, SCAN_SPACING * self._scan_cost_s)
+
+    def _scan(self, image: Image, now: float) -> Detections:
+        parts = 1 if self._finder is None else PARTS
+        started = self._clock()
+        scanned = _checked(self._detector.detect(image, self._part % parts, parts))
+        self._scan_cost_s = self._clock() - started
+        self._scanned_at = now
+        self._part += 1
+        self._urgent_parts = max(0, self._urgent_parts - PARTS // parts)
+        return scanned
 
     def looks(self, image: Image, observations: Iterable[Observation], tracks: Iterable[int]) -> list[Look]:
         """Crops of the given tracks, where this frame shows them well enough to ask about."""

@@ -30,7 +30,7 @@ class FakeDetector:
         self.fault: Exception | None = None
         self.scans = 0
 
-    def detect(self, image: Image) -> Detections:
+    def detect(self, image: Image, part: int = 0, parts: int = 1) -> Detections:
         if self.fault is not None:
             raise self.fault
         self.scans += 1

@@ -60,8 +60,8 @@ class FaceFinder(Protocol):
 class Detector(Protocol):
     """Finds faces. Implemented by `vision.detector.Mtcnn`; tests bring fakes."""
 
-    def detect(self, image: Image) -> Detections:
-        """All faces of the image (a full scan)."""
+    def detect(self, image: Image, part: int = 0, parts: int = 1) -> Detections:
+        """All faces of the image (a full scan), or those of one of so many parts of the search."""
         ...
 
     def refine(self, image: Image, boxes_xyxy: NDArray[np.float32]) -> Detections:

@@ -42,10 +42,10 @@ class MtcnnSettings:
     onet_score: float = 0.8
     scale_factor: float = 0.709
     halving: bool = False
-    """Draw small pyramid levels from a halved picture: faster, boxes differ by a few percent."""
+    """Draw small pyramid levels from a halved picture, in bytes: faster, boxes differ by a few percent."""
     scan_side_px: int = 0
-    """A picture whose longer side exceeds this is searched at that size, and the smallest face grows
-    alike: a bound on the cost of a scan. 0: no bound."""
+    """In a picture whose longer side exceeds this the smallest face searched for grows alike: a bound on the
+    cost of a scan. 0: no bound."""
     runtime: RuntimeName = "auto"
     threads: int = 0
 
@@ -60,24 +60,17 @@ class Mtcnn:
             raise ValueError(f"min_face_px must be at least {CELL_PX}")
         self._rnet = load_network(graph_path("rnet"), s.runtime, s.threads)
         self._onet = load_network(graph_path("onet"), s.runtime, s.threads)
-        self._pyramids: dict[tuple[int, int], tuple[Pyramid, Network]] = {}
+        self._pyramids: dict[tuple[int, int, int], tuple[Pyramid, Network]] = {}
 
-    def detect(self, image: Image) -> Detections:
-        """All faces of a picture (H, W, 3) BGR: scores above `onet_score`."""
-        limit = self._settings.scan_side_px
-        longer = max(image.shape[:2])
-        if not limit or longer <= limit:
-            return self._detect(image)
-        scale = limit / longer
-        size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-        small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-        found = self._detect(small)
-        up = np.float32(1 / scale)
-        return Detections(found.boxes_xyxy * up, found.scores, found.landmarks * up)
+    def detect(self, image: Image, part: int = 0, parts: int = 1) -> Detections:
+        """All faces of a picture (H, W, 3) BGR: scores above `onet_score`.
 
-    def _detect(self, image: Image) -> Detections:
-        pixels = image.astype(np.float32)  # sampled below: on bytes OpenCV would round each sample
-        boxes = self._propose(pixels)
+        With `parts`, those of one part of the search (about as much of its cost): 0 <= part < parts. A face
+        belongs to one part by its place and size, or to two that meet there.
+        """
+        # Sampled below: on bytes OpenCV rounds each sample, which costs parity but no faces.
+        pixels = image if self._settings.halving else image.astype(np.float32)
+        boxes = self._propose(pixels, part, parts)
         if len(boxes):
             boxes = self._reject(pixels, boxes)
         if not len(boxes):
@@ -113,14 +106,21 @@ class Mtcnn:
 
     # --- the three stages -------------------------------------------------------------------
 
-    def _propose(self, image: FloatImage) -> Floats:
-        """P-Net over the packed pyramid: (N, 4) squares worth a closer look."""
-        pyramid, network = self._pyramid(image.shape[:2])
-        offsets, faces = network.run(pyramid.pack(image)[None])
+    def _propose(self, image: FloatImage | Image, part: int, parts: int) -> Floats:
+        """P-Net over the packed pyramid, or a strip of it: (N, 4) squares worth a closer look."""
+        pyramid, network = self._pyramid(image.shape[:2], parts)
+        first, count = pyramid.strip(part, parts)
+        packed = pyramid.pack(image) if parts == 1 else pyramid.pack(image, first, count)
+        offsets, faces = network.run(packed[None])
         found: list[Floats] = []
         all_scores: list[Floats] = []
         for level in pyramid.levels:
             rows, columns = level.cells
+            begin, end = max(rows.start, first), min(rows.stop, first + count)
+            if begin >= end:
+                continue
+            down = begin - rows.start
+            rows = slice(begin - first, end - first)
             score = faces[0, 1, rows, columns]
             _check(score)
             ys, xs = np.nonzero(score > self._settings.pnet_score)
@@ -128,7 +128,7 @@ class Mtcnn:
                 continue
             best = np.argsort(score[ys, xs])[::-1][:MAX_CANDIDATES]
             ys, xs = ys[best], xs[best]
-            corner = np.stack([xs, ys, xs, ys], axis=1) * float(STRIDE_PX) + (
+            corner = np.stack([xs, ys + down, xs, ys + down], axis=1) * float(STRIDE_PX) + (
                 1,
                 1,
                 CELL_PX,
@@ -144,7 +144,7 @@ class Mtcnn:
         boxes, scores = np.concatenate(found), np.concatenate(all_scores)
         return np.asarray(squared(boxes[strict_nms(boxes, scores, 0.7)]))
 
-    def _reject(self, image: FloatImage, boxes: Floats) -> Floats:
+    def _reject(self, image: FloatImage | Image, boxes: Floats) -> Floats:
         """R-Net: (N, 4) squares -> those that look like a face, better placed."""
         boxes = boxes[:MAX_PATCHES]
         offsets, faces = self._rnet.run(_patches(image, boxes, 24))
@@ -165,15 +165,21 @@ class Mtcnn:
         landmarks = landmarks * extent[:, None] + boxes[:, None, :2] - 1
         return _shifted(boxes, offsets), faces[:, 1].astype(np.float64), landmarks
 
-    def _pyramid(self, shape: tuple[int, int]) -> tuple[Pyramid, Network]:
-        if shape not in self._pyramids:
+    def _pyramid(self, shape: tuple[int, int], parts: int) -> tuple[Pyramid, Network]:
+        key = (*shape, parts)
+        if key not in self._pyramids:
             while len(self._pyramids) >= MAX_PYRAMIDS:
                 del self._pyramids[next(iter(self._pyramids))]
             s = self._settings
-            pyramid = plan_pyramid(shape, s.min_face_px, s.scale_factor, s.halving)
-            network = load_network(graph_path("pnet"), s.runtime, s.threads, (1, *pyramid.shape, 3))
-            self._pyramids[shape] = pyramid, network
-        return self._pyramids[shape]
+            limit = s.scan_side_px or max(shape)
+            min_face_px = s.min_face_px * max(1.0, max(shape) / limit)
+            pyramid = plan_pyramid(shape, min_face_px, s.scale_factor, s.halving)
+            height, width = pyramid.shape
+            if parts > 1:
+                height = (pyramid.strip(0, parts)[1] - 1) * STRIDE_PX + CELL_PX
+            network = load_network(graph_path("pnet"), s.runtime, s.threads, (1, height, width, 3))
+            self._pyramids[key] = pyramid, network
+        return self._pyramids[key]
 
 
 def _shifted(boxes: Floats, offsets: NDArray[Any]) -> Floats:

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vision.detections import Image
+
 FloatImage = NDArray[np.float32]
 """(H, W, 3), BGR in 0..255."""
 
@@ -63,28 +65,40 @@ class Pyramid:
         height, width = self._packed.shape[:2]
         return height, width
 
-    def pack(self, image: FloatImage) -> FloatImage:
-        """The packed picture (H, W, 3) float32; valid until the next call.
+    def strip(self, part: int, parts: int) -> tuple[int, int]:
+        """The cells of one of `parts` strips of equal height: first row, number of rows. All together hold
+        every row of P-Net's output; the last may share some with the one before."""
+        rows = max(1, (self.shape[0] - CELL_PX) // STRIDE_PX + 1)
+        height = -(-rows // parts)
+        return max(0, min(part * height, rows - height)), height
 
-        Area averages of floats: rounding them to bytes costs a third of the boxes' parity with the
-        reference, and so does `halving`: averaging small levels from a picture halved before. That
-        is half the work, and no worse at finding faces (docs/adr/0003-mtcnn-as-onnx.md).
+    def pack(self, image: FloatImage | Image, first_row: int = 0, rows: int | None = None) -> FloatImage:
+        """The packed picture (H, W, 3) float32; valid until the next call. With `rows`, the part of it that
+        so many rows of cells from `first_row` on see.
+
+        Given floats, area averages are floats: rounding them to bytes costs a third of the boxes' parity
+        with the reference, and so does `halving`: averaging small levels from a picture halved before.
+        That is half the work, and no worse at finding faces (docs/adr/0003-mtcnn-as-onnx.md).
         """
+        top = first_row * STRIDE_PX
+        bottom = self.shape[0] if rows is None else top + (rows - 1) * STRIDE_PX + CELL_PX
         source, halvings = image, 0
         for level in self.levels:
+            if level.top >= bottom or level.top + level.height <= top:
+                continue
             while self._halving and level.scale * 2 ** (halvings + 1) <= MAX_SCALE_FROM_HALVED:
                 size = max(1, source.shape[1] // 2), max(1, source.shape[0] // 2)
                 if size[0] * 2 != source.shape[1] or size[1] * 2 != source.shape[0]:
                     break  # an odd size cannot be halved without shifting the grid
-                source = np.asarray(cv2.resize(source, size, interpolation=cv2.INTER_AREA), np.float32)
+                source = cv2.resize(source, size, interpolation=cv2.INTER_AREA)
                 halvings += 1
-            rows = slice(level.top, level.top + level.height)
-            part = self._packed[rows, level.left : level.left + level.width]
-            cv2.resize(source, (level.width, level.height), part, interpolation=cv2.INTER_AREA)
-        return self._packed
+            within = slice(level.top, level.top + level.height)
+            part = self._packed[within, level.left : level.left + level.width]
+            part[:] = cv2.resize(source, (level.width, level.height), interpolation=cv2.INTER_AREA)
+        return self._packed[top:bottom]
 
 
-def plan_pyramid(shape: tuple[int, int], min_face_px: int, factor: float, halving: bool = False) -> Pyramid:
+def plan_pyramid(shape: tuple[int, int], min_face_px: float, factor: float, halving: bool = False) -> Pyramid:
     """Levels from the smallest face up to one that fills the picture, packed in shelves.
 
     The scales are those of the `mtcnn` package: 12 / min_face_px * factor**i.

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from edge_node.analysis import AnalysisError, AnalysisSettings, Analyzer
+from edge_node.analysis import PARTS, AnalysisError, AnalysisSettings, Analyzer
 from edge_node.frames import MaskedFrame, ReleaseReason
 from edge_node.metrics import Metrics
 from edge_node.pipeline import AnalysisStage, ReleaseStage, SourceBack, SourceGone
@@ -243,29 +243,31 @@ def test_scans_that_are_slow_are_spaced_so_that_the_veil_only_detector_comes_to_
     now = 0.0
 
     class Slow(FakeDetector):
-        def detect(self, image: Image) -> Detections:
+        def detect(self, image: Image, part: int = 0, parts: int = 1) -> Detections:
             nonlocal now
             now += 0.2
-            return super().detect(image)
+            return super().detect(image, part, parts)
 
     detector = Slow()
     analyzer = Analyzer(detector, Tracker(), AnalysisSettings(), FakeFinder(), clock=lambda: now)
-    for i in range(50):
+    for i in range(PARTS + 40):
         analyzer.analyze(raw_frame(i, 1.0 + i * 0.04))
-    assert detector.scans == 2
+    # All parts of the first scan at once, then one in 1.2 s.
+    assert detector.scans == PARTS + 1
 
 
 def test_the_veil_only_detector_looks_closely_where_mtcnn_lost_a_face() -> None:
     detector, finder = FakeDetector(), FakeFinder()
     detector.faces = detections(FACE)
     analyzer = Analyzer(detector, Tracker(), AnalysisSettings(), finder)
-    analyzer.analyze(raw_frame(0, 1.0))
-    assert finder.settled.tolist() == [list(FACE)]
-    analyzer.analyze(raw_frame(1, 1.04))
+    for n in range(PARTS):
+        analyzer.analyze(raw_frame(n, 0.9 + 0.001 * n))
+    detector.faces = Detections.none()
+    analyzer.analyze(raw_frame(PARTS, 1.04))
     assert len(finder.expected) == 0
-    assert len(finder.settled) == 1
+    np.testing.assert_allclose(finder.settled, [FACE], atol=1)
     detector.refines = False
-    analyzer.analyze(raw_frame(2, 1.08))
+    analyzer.analyze(raw_frame(PARTS + 1, 1.08))
     np.testing.assert_allclose(finder.expected, [FACE], atol=1)
     assert len(finder.settled) == 0
 

@@ -69,7 +69,7 @@ class ScriptedDetector:
             return False
         return not any(self._at in span for span in self._sight.misses.get(face.person, []))
 
-    def detect(self, image: Image) -> Detections:
+    def detect(self, image: Image, part: int = 0, parts: int = 1) -> Detections:
         """All faces that are seen. Raises RuntimeError where the script says so."""
         self._may_raise()
         self.reported |= {(f.person, f.epoch) for f in self._faces}

@@ -74,8 +74,23 @@ def test_refining_answers_every_row_and_doubts_what_is_no_face(detector: Mtcnn, 
     np.testing.assert_array_equal(refined.boxes_xyxy[1:], rows[1:])
 
 
+def test_all_parts_of_a_search_find_what_the_whole_one_does(detector: Mtcnn, portrait: Image) -> None:
+    picture = np.full((420, 700, 3), 90, np.uint8)
+    sizes = (360, 220, 110)
+    for left, side in zip((0, 365, 588), sizes, strict=True):
+        small = cv2.resize(portrait[:400, 60:460], (side, side), interpolation=cv2.INTER_AREA)
+        picture[10 : 10 + side, left : left + side] = small
+    whole = detector.detect(picture).boxes_xyxy
+    assert len(whole) == len(sizes)
+    parts = [detector.detect(picture, part, 6).boxes_xyxy for part in range(6)]
+    best = iou_matrix(whole, np.concatenate(parts)).max(axis=1)
+    assert (best > 0.7).all()
+    assert min(len(p) for p in parts) < len(whole)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (11, 300), (30, 30), (333, 517), (480, 640)])
 def test_pictures_of_any_size_are_searched(detector: Mtcnn, shape: tuple[int, int]) -> None:
+    assert len(detector.detect(np.full((*shape, 3), 90, np.uint8), 5, 6)) == 0
     assert len(detector.detect(np.zeros((*shape, 3), np.uint8))) == 0
 
 

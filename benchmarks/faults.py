@@ -63,8 +63,6 @@ def measure(quick: bool = False) -> dict[str, Any]:
     total = _simulate(QUICK_SCENARIOS, 1, 0) if quick else _simulate(tuple(SCENARIOS), 2, FACE_FRAMES)
     verdicts = _hunt(MUTANTS[:: len(MUTANTS) // QUICK_MUTANTS] if quick else MUTANTS)
     real = [] if quick else run_all(lambda line: print(f"  {line}", file=sys.stderr))
-    for leak in total.leaks[:20]:
-        print(f"  LEAK {leak}", file=sys.stderr)
     recovery_s = max([total.recovery_s, *(_recovery(r) for r in real)])
     return {
         "face_frames": total.face_frames + sum(r.face_frames for r in real),
@@ -110,6 +108,8 @@ def _add_all(total: Total, outcomes: Iterable[Outcome], wanted: int, began: floa
     told_at = time.monotonic()
     for outcome in outcomes:
         total.add(outcome)
+        for leak in outcome.tally.leaks[:3]:
+            print(f"  LEAK {outcome.scenario}, seed {outcome.seed}: {leak}", file=sys.stderr)
         now = time.monotonic()
         if now - told_at >= PROGRESS_EVERY_S:
             told_at = now

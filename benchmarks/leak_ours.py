@@ -77,22 +77,32 @@ def keep(image: NDArray[np.uint8], clip: Clip, frame: int) -> Output:
 
 
 class _Keeper:
-    """A sink that keeps the checked patches."""
+    """A sink that keeps the frames, and cuts out what is checked once the run is over: while it lasts that
+    would take the node's time, and so would fresh memory."""
 
     def __init__(self, clip: Clip, run: Run) -> None:
         self._clip = clip
         self._run = run
+        shapes = [image.shape for image in frames_of(clip.path)]
+        self._room = np.ones((len(shapes), *shapes[0]), np.uint8)
+        self._kept: list[int] = []
 
     def push(self, frame: MaskedFrame) -> None:
         now = time.monotonic()
         run = self._run
-        run.outputs[frame.seq] = keep(frame.image, self._clip, frame.seq)
+        np.copyto(self._room[frame.seq], frame.image)
+        self._kept.append(frame.seq)
         run.reasons[frame.reason.value] = run.reasons.get(frame.reason.value, 0) + 1
         run.delays_s.append(now - frame.captured_at)
         run.released_at.append(now)
 
     def close(self) -> None:
         """Nothing is held open."""
+
+    def cut(self) -> None:
+        """Move what is checked of each frame into the run."""
+        for seq in self._kept:
+            self._run.outputs[seq] = keep(self._room[seq], self._clip, seq)
 
 
 class CheckedNode(Node):
@@ -131,28 +141,32 @@ def _settings(clip: Clip) -> NodeSettings:
 def live(clip: Clip) -> Run:
     """The clip at its own pace, everyone veiled."""
     run = Run()
+    keeper = _Keeper(clip, run)
 
     async def stream() -> None:
-        node = CheckedNode(_settings(clip), asyncio.get_running_loop(), _Keeper(clip, run))
+        node = CheckedNode(_settings(clip), asyncio.get_running_loop(), keeper)
         before = time.process_time()
         await node.run()
         run.cpu_s = time.process_time() - before
         _count(node, run)
 
     asyncio.run(stream())
+    keeper.cut()
     return run
 
 
 def offline(clip: Clip, fps: float = 25.0) -> Run:
     """The clip with an analysis of every frame. Its times mean nothing."""
     run = Run()
+    keeper = _Keeper(clip, run)
     loop = asyncio.new_event_loop()
     try:
-        node = CheckedNode(_settings(clip), loop, _Keeper(clip, run))
+        node = CheckedNode(_settings(clip), loop, keeper)
         node.analyze_each(clip.path, fps)
         _count(node, run)
     finally:
         loop.close()
+    keeper.cut()
     return run
 
 

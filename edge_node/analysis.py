@@ -24,10 +24,12 @@ from vision.crops import cut_crop
 from vision.detections import Detections, Detector, FaceFinder, Image
 from vision.quality import quality_of
 
+LOOKS = range(3, 9)
+"""Close looks of the veil-only detector at one frame: fewer while the analysis falls behind the camera."""
 NOWHERE: NDArray[np.float32] = np.zeros((0, 4), np.float32)
 """(0, 4): no boxes."""
-SCAN_SPACING = 6.0
-"""With a veil-only detector, the least time between two parts of a scan, in parts: they take a seventh of the
+SCAN_SPACING = 12.0
+"""With a veil-only detector, the least time between two parts of a scan, in parts: they take a ninth of the
 time."""
 PARTS = 6
 """Parts that a scan is made in then, at different frames, so that none of them waits for a whole scan."""
@@ -71,6 +73,8 @@ class Analyzer:
         self._clock = clock
         self._scan_cost_s = 0.0
         self._part = 0
+        self._looks = LOOKS[-1]
+        self._last_seq = 0
         self._urgent_parts = PARTS
         self._finder = finder
         self._is_still = False
@@ -86,7 +90,7 @@ class Analyzer:
         center = np.array([[width / 4, height / 4, width * 3 / 4, height * 3 / 4]], np.float32)
         self._detector.refine(gray, center)
         if self._finder is not None:
-            self._finder.detect(gray, center, NOWHERE)
+            self._finder.detect(gray, center, NOWHERE, LOOKS[-1])
 
     def analyze(self, frame: RawFrame) -> Analysis:
         """Find and follow the faces of a frame captured after all earlier ones."""
@@ -100,6 +104,7 @@ class Analyzer:
         refined = Detections.none()
         if len(predicted):
             refined = _checked(self._detector.refine(image, predicted))
+        self._fit_looks(frame.seq)
         found = self._find(image, predicted, refined, scanned)
         observations = self._tracker.step(now, refined, scanned, found)
         self._is_still = found is not None and all(
@@ -121,7 +126,14 @@ class Analyzer:
         settled = [refined.boxes_xyxy[is_confirmed]]
         if scanned is not None:
             settled.append(scanned.boxes_xyxy[scanned.scores >= self._settings.settled_score])
-        return _checked(self._finder.detect(image, predicted[~is_confirmed], np.concatenate(settled)))
+        expected = predicted[~is_confirmed]
+        return _checked(self._finder.detect(image, expected, np.concatenate(settled), self._looks))
+
+    def _fit_looks(self, seq: int) -> None:
+        """A frame that had to be skipped since the last one costs a look; none skipped gains one."""
+        is_behind = seq > self._last_seq + 1
+        self._last_seq = seq
+        self._looks = max(LOOKS[0], self._looks - 1) if is_behind else min(LOOKS[-1], self._looks + 1)
 
     def _is_scan_due(self, now: float) -> bool:
         """Without a veil-only detector every new face waits for a scan, so they are whole and frequent. With
@@ -160,7 +172,8 @@ class Analyzer:
         return looks
 
     def _is_cut(self, image: Image) -> bool:
-        small = cv2.resize(image, (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32)
+        k = max(1, min(image.shape[:2]) // THUMBNAIL_FROM_PX)  # averaging every pixel would take 3 ms
+        small = cv2.resize(image[::k, ::k], (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32)
         before, self._thumbnail = self._thumbnail, small
         if before is None:
             return False
@@ -171,6 +184,8 @@ class Analyzer:
         return 1.0 - float((a * b).sum()) / spread > self._settings.cut_decorrelation
 
 
+THUMBNAIL_FROM_PX = 120
+"""Thumbnails are averaged from rows and columns of about this many pixels."""
 FLAT_SPREAD = 32 * 18 * 3 * 4.0
 """Thumbnails whose gray values deviate by less than 2 levels on average have nothing to correlate."""
 FLAT_CHANGE = 40.0

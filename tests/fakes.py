@@ -50,11 +50,16 @@ class FakeFinder:
     def __init__(self) -> None:
         self.faces = Detections.none()
         self.expected = self.settled = np.zeros((0, 4), np.float32)
+        self.looks = 0
 
     def detect(
-        self, image: Image, expected_xyxy: NDArray[np.float32], settled_xyxy: NDArray[np.float32]
+        self,
+        image: Image,
+        expected_xyxy: NDArray[np.float32],
+        settled_xyxy: NDArray[np.float32],
+        looks: int,
     ) -> Detections:
-        self.expected, self.settled = expected_xyxy, settled_xyxy
+        self.expected, self.settled, self.looks = expected_xyxy, settled_xyxy, looks
         return self.faces
 
 

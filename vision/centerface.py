@@ -43,7 +43,7 @@ HINT = 0.12
 """From this score on the glance knows better than the expectation where a face is."""
 MAX_OFF_CENTER = 0.6
 """In face sizes: what a close look finds further from where the spot was is somebody else."""
-BATCHES = (1, 2, 4, 8)
+BATCHES = (1, 2, 3, 4, 5, 6, 8)
 """Numbers of looks that a network is compiled for; the last is the most for a frame (10 ms on two cores)."""
 
 
@@ -83,7 +83,11 @@ class CenterFace:
         self._chooser = Chooser()
 
     def detect(
-        self, image: Image, expected_xyxy: Boxes = NO_BOXES, settled_xyxy: Boxes = NO_BOXES
+        self,
+        image: Image,
+        expected_xyxy: Boxes = NO_BOXES,
+        settled_xyxy: Boxes = NO_BOXES,
+        looks: int = BATCHES[-1],
     ) -> Detections:
         """The faces of a picture (H, W, 3) BGR. Scores are not comparable with a `Detector`'s."""
         glance = self._glance(image)
@@ -96,7 +100,7 @@ class CenterFace:
         spots = np.concatenate([expected, unsure.boxes_xyxy])
         promise = np.concatenate([hints, unsure.scores])
         bonus = np.where(np.arange(len(spots)) < len(expected), np.float32(EXPECTED), np.float32(0))
-        chosen = self._chooser.choose(spots, promise + bonus, BATCHES[-1])
+        chosen = self._chooser.choose(spots, promise + bonus, min(looks, BATCHES[-1]))
         seen = self._look_closely(image, spots[chosen])
         is_face = seen.scores >= self._settings.min_score
         in_vain = chosen[~is_face]

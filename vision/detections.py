@@ -47,12 +47,16 @@ class FaceFinder(Protocol):
     """
 
     def detect(
-        self, image: Image, expected_xyxy: NDArray[np.float32], settled_xyxy: NDArray[np.float32]
+        self,
+        image: Image,
+        expected_xyxy: NDArray[np.float32],
+        settled_xyxy: NDArray[np.float32],
+        looks: int,
     ) -> Detections:
         """All faces of the image but those that are settled.
 
         expected_xyxy: (N, 4) pixels, where a face should be that nothing has confirmed in this image: worth
-        a closer look. settled_xyxy: (M, 4), faces confirmed by other means: not worth another.
+        a closer look. settled_xyxy: (M, 4), faces confirmed by other means: not worth another. looks: closer looks that there is time for.
         """
         ...
 

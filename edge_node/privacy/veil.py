@@ -66,7 +66,7 @@ class VeilSettings:
 def mask(frame: RawFrame, plan: Plan, settings: VeilSettings) -> MaskedFrame:
     """The frame with everyone in `plan.veiled` veiled."""
     image = frame.image.copy()
-    if settings.soft:
+    if settings.soft and plan.veiled:
         _paint_all(image, frame.image, plan, settings)
     else:
         for box in plan.veiled:
@@ -87,36 +87,32 @@ def mask(frame: RawFrame, plan: Plan, settings: VeilSettings) -> MaskedFrame:
 
 def _paint_all(image: Image, source: Image, plan: Plan, settings: VeilSettings) -> None:
     """Paint every region of a frame into `image`, a copy of `source`."""
+    ellipses = [_ellipse(box, settings.growth) for box in plan.veiled]
+    for ellipse in ellipses:
+        fill.draw(image, ellipse, (0, 0, 0))
+    # From here on `image` holds no pixel of any region.
+    if settings.style in WEAK_STYLES:
+        for ellipse in ellipses:
+            fill.paint(image, ellipse, _weak_fill(source, ellipse, settings.style))
+        return
     inside = region_mask(source.shape[:2], plan.veiled, settings.growth)
-    patches = fill.patches(inside, [_ellipse(box, settings.growth) for box in plan.veiled])
-    for patch in patches:  # from here on `image` holds no pixel of any region
-        part = image[patch.rows, patch.columns]
-        part[:] = cv2.copyTo(part, patch.known)
-    fills = [_filled(image, source, patch, settings.style) for patch in patches]
-    for patch, filled in zip(patches, fills, strict=True):
-        fill.paint(image, patch, filled)
+    is_plain = settings.style is Style.SOLID or bool(inside.all())
+    filled = fill.plain(SOLID_BGR, inside.shape) if is_plain else fill.smooth(image, inside)
+    for ellipse in ellipses:
+        fill.paint(image, ellipse, filled)
 
 
-def _filled(image: Image, source: Image, patch: fill.Patch, style: Style) -> Image:
-    """(h, w, 3) uint8: what a patch is painted with. Only the weak styles look at `source`."""
-    if style in WEAK_STYLES:
-        return _weak_fill(source[patch.rows, patch.columns], patch.size, style)
-    if style is Style.SOLID or not patch.known.any():
-        plain = np.empty((*patch.own.shape, 3), np.uint8)
-        plain[:] = SOLID_BGR
-        return plain
-    return fill.smooth(image, patch)
-
-
-def _weak_fill(pixels: Image, size: float, style: Style) -> Image:
-    """(h, w, 3) uint8 for the two styles that are computed from what they cover."""
-    height, width = pixels.shape[:2]
+def _weak_fill(source: Image, ellipse: fill.Ellipse, style: Style) -> fill.Fill:
+    """For the two styles that are computed from what they cover."""
+    size = ellipse[2] + ellipse[3]
     if style is Style.PIXELATE:
-        block = max(2.0, size * (1 + 2 * fill.RING) / BLOCKS)
-        blocks = (max(1, round(width / block)), max(1, round(height / block)))
-        small = cv2.resize(pixels, blocks, interpolation=cv2.INTER_AREA)
-        return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
-    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), max(2.0, BLUR_SIGMA * size)), np.uint8)
+        block = max(2, round(size / BLOCKS))
+        cells = (-(-source.shape[1] // block), -(-source.shape[0] // block))
+        small = cv2.resize(source, cells, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(small, None, fx=block, fy=block, interpolation=cv2.INTER_NEAREST)
+        return fill.Fill(np.asarray(small, np.uint8), 1)
+    blurred = cv2.GaussianBlur(source, (0, 0), max(2.0, BLUR_SIGMA * size))
+    return fill.Fill(np.asarray(blurred, np.uint8), 1)
 
 
 def mask_fully(frame: RawFrame, reason: ReleaseReason) -> MaskedFrame:

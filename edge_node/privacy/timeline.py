@@ -106,6 +106,8 @@ class Timeline:
     def _between(self, a: Observation, b: Observation, share: float) -> Region:
         box = _lerp(a.box_xyxy, b.box_xyxy, share)
         unseen_s = (1 - share) * a.unseen_s + share * b.unseen_s
+        if a.track != b.track:  # perhaps two people, of whom neither went from one place to the other
+            box = _union(a.box_xyxy, b.box_xyxy)
         worse = b if b.unseen_s >= a.unseen_s else a
         return Region(
             track=b.track,

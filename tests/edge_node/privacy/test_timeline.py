@@ -93,6 +93,15 @@ def test_a_track_that_changes_on_its_path_is_not_trusted_between() -> None:
     assert timeline.regions_at(1.1)[0].track == 6
 
 
+def test_between_two_tracks_on_a_path_both_places_are_veiled() -> None:
+    timeline = Timeline()
+    timeline.add(analysis(1.0, observation(1, BOX, track=1)))
+    timeline.add(analysis(1.1, observation(1, MOVED, track=2)))
+    (region,) = timeline.regions_at(1.02)
+    assert covers(region.box_xyxy, BOX)
+    assert covers(region.box_xyxy, MOVED)
+
+
 def test_a_coasted_observation_grows_and_is_not_trusted() -> None:
     timeline = Timeline()
     timeline.add(analysis(1.0, observation(1, BOX)))

@@ -243,7 +243,7 @@ MUTANTS = (
         "faces are not interpolated", TIMELINE,
         "        box = _lerp(a.box_xyxy, b.box_xyxy, share)\n        unseen_s",
         "        box = a.box_xyxy\n        unseen_s",
-        ("people_cross_while_analysis_is_slow", "analysis_is_slow", "analysis_stalls"),
+        ("people_hurry_while_analysis_is_slow",),
     ),
     Mutant(
         "a switch between two analyses is shown", TIMELINE,

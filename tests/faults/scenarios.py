@@ -154,11 +154,16 @@ def two_swap_while_they_touch(plot: Plot, rng: Rng) -> None:
         plot.script.swaps.append((at, a, b))
 
 
+def people_hurry_while_analysis_is_slow(plot: Plot, rng: Rng) -> None:
+    plot.script.haste = 1.6
+    plot.analysis_slow = [(Span(0.0, 99.0), 0.35)]
+
+
 # --- detector and analysis --------------------------------------------------------------------
 
 
 def detector_misses(plot: Plot, rng: Rng) -> None:
-    plot.script.is_brisk = True
+    plot.script.haste = 1.0
     for person in range(PEOPLE):
         plot.sight.misses[person] = several(rng, 5, (0.2, 0.7))
 
@@ -348,7 +353,8 @@ SCENARIOS: dict[str, Callable[[Plot, Rng], None]] = {
         camera_is_lost_and_back, camera_clock_jumps, cuts, cuts_while_analysis_is_slow, people_come_and_go,
         people_cross, people_cross_while_analysis_is_slow, people_meet_in_a_row,
         a_stranger_leaps_into_place, one_who_may_be_shown_leaps_into_place, two_swap_while_hidden,
-        two_swap_while_they_touch, detector_misses, detector_flickers, detector_is_unsure, detector_raises,
+        two_swap_while_they_touch, people_hurry_while_analysis_is_slow,
+        detector_misses, detector_flickers, detector_is_unsure, detector_raises,
         detector_returns_nan_boxes, detector_returns_nan_scores, analysis_is_slow, analysis_stalls,
         release_stalls, a_sink_fails, the_veil_fails, the_wall_clock_steps, the_line_is_cut,
         the_line_is_slow, the_line_doubles_messages, the_hub_is_killed, the_hub_is_stopped,

@@ -103,8 +103,8 @@ class Script:
     the first one is gone."""
     still: set[int] = field(default_factory=set)
     """People who do not move."""
-    is_brisk: bool = False
-    """Everybody walks to and fro as fast as they may."""
+    haste: float = 0.0
+    """Everybody walks to and fro at this many times MAX_SPEED; 0: as they like."""
 
 
 class World:
@@ -112,7 +112,7 @@ class World:
 
     def __init__(self, rng: np.random.Generator, consenting: int, script: Script) -> None:
         self.script = script
-        self.people = [_person(rng, i, i < consenting, script.is_brisk) for i in range(PEOPLE)]
+        self.people = [_person(rng, i, i < consenting, script.haste) for i in range(PEOPLE)]
         shots = len(script.cuts) + 1
         self._places = [rng.permutation(PEOPLE) for _ in range(shots)]
         self._backgrounds = [_background(rng) for _ in range(shots)]
@@ -225,7 +225,7 @@ def clip(left: int, top: int, person: Person) -> tuple[slice, slice, tuple[slice
     return slice(y1, max(y1, y2)), slice(x1, max(x1, x2)), inner
 
 
-def _person(rng: np.random.Generator, index: int, consents: bool, is_brisk: bool) -> Person:
+def _person(rng: np.random.Generator, index: int, consents: bool, haste: float) -> Person:
     width = int(rng.integers(22, 31))
     height = round(width * 1.2)
     blocks = rng.choice([-42.0, 42.0], (7, 6)).astype(np.float32)
@@ -234,9 +234,9 @@ def _person(rng: np.random.Generator, index: int, consents: bool, is_brisk: bool
     gray = (128 + coarse + noise).astype(np.uint8)
     swing = rng.uniform(2.0, 14.0, 2)
     rate = np.minimum(3.0, MAX_SPEED * 0.7 * width / swing) * rng.uniform(0.3, 1.0, 2)
-    if is_brisk:
+    if haste:
         swing = np.array([rng.uniform(20.0, 28.0), 2.0])
-        rate = np.array([MAX_SPEED * width / swing[0], 0.5])
+        rate = np.array([haste * MAX_SPEED * width / swing[0], 0.5])
     phase = rng.uniform(0, 2 * np.pi, 2)
     return Person(
         index, width, height, np.repeat(gray[:, :, None], 3, axis=2), noise - noise.mean(),

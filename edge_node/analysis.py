@@ -18,20 +18,22 @@ from numpy.typing import NDArray
 from edge_node.errors import NodeError
 from edge_node.frames import RawFrame
 from edge_node.tracking.sampling import Look
-from edge_node.tracking.track import Analysis, Observation, TrackState
+from edge_node.tracking.track import Analysis, Evidence, Observation, TrackState
 from edge_node.tracking.tracker import Tracker
 from vision.crops import cut_crop
 from vision.detections import Detections, Detector, FaceFinder, Image
 from vision.quality import quality_of
 
-LOOKS = range(3, 9)
+REFINE_EVERY = 3
+"""Analyses between two attempts to refine a face that MTCNN did not confirm."""
+LOOKS = range(2, 6)
 """Close looks of the veil-only detector at one frame: fewer while the analysis falls behind the camera."""
 NOWHERE: NDArray[np.float32] = np.zeros((0, 4), np.float32)
 """(0, 4): no boxes."""
-SCAN_SPACING = 12.0
-"""With a veil-only detector, the least time between two parts of a scan, in parts: they take a ninth of the
+SCAN_SPACING = 16.0
+"""With a veil-only detector, the least time between two parts of a scan, in parts: they take little of its
 time."""
-PARTS = 6
+PARTS = 8
 """Parts that a scan is made in then, at different frames, so that none of them waits for a whole scan."""
 
 
@@ -75,6 +77,9 @@ class Analyzer:
         self._part = 0
         self._looks = LOOKS[-1]
         self._last_seq = 0
+        self._observations: tuple[Observation, ...] = ()
+        """Of the last analysis: one for each path that the tracker predicts, in its order."""
+        self._analyses = 0
         self._urgent_parts = PARTS
         self._finder = finder
         self._is_still = False
@@ -101,16 +106,38 @@ class Analyzer:
             self._urgent_parts = PARTS
         predicted = self._tracker.predict(now)
         scanned = self._scan(image, now) if self._is_scan_due(now) else None
-        refined = Detections.none()
-        if len(predicted):
-            refined = _checked(self._detector.refine(image, predicted))
+        refined = self._refine(image, predicted)
         self._fit_looks(frame.seq)
         found = self._find(image, predicted, refined, scanned)
         observations = self._tracker.step(now, refined, scanned, found)
+        self._observations = observations
+        self._analyses += 1
         self._is_still = found is not None and all(
             o.state is TrackState.CONFIRMED and o.unseen_s == 0 for o in observations
         )
         return Analysis(frame.seq, now, observations, is_cut)
+
+    def _refine(self, image: Image, predicted: NDArray[np.float32]) -> Detections:
+        """MTCNN's refining network on the predicted boxes, one row each. A face that it did not confirm last
+        time (a side view, say) is offered to it only now and then, if a veil-only detector follows it."""
+        if not len(predicted):
+            return Detections.none()
+        rows = np.arange(len(predicted))
+        if self._finder is not None:
+            worth = [self._is_worth_refining(o) for o in self._observations]
+            rows = np.flatnonzero(worth)
+        scores = np.zeros(len(predicted), np.float32)
+        boxes, landmarks = predicted.copy(), np.zeros((len(predicted), 5, 2), np.float32)
+        if len(rows):
+            refined = _checked(self._detector.refine(image, predicted[rows]))
+            boxes[rows], scores[rows] = refined.boxes_xyxy, refined.scores
+            landmarks[rows] = refined.landmarks
+        return Detections(boxes, scores, landmarks)
+
+    def _is_worth_refining(self, last: Observation) -> bool:
+        is_mtcnns = last.evidence in (Evidence.DETECTED, Evidence.REFINED)
+        is_new = last.state is TrackState.TENTATIVE
+        return is_mtcnns or is_new or (self._analyses + last.path) % REFINE_EVERY == 0
 
     def _find(
         self,

@@ -26,7 +26,7 @@ class DetectSettings(Struct, frozen=True, forbid_unknown_fields=True):
     scan_every_ms: Milliseconds = 120.0
     scan_still_ms: Milliseconds = 400.0
     veil_detector: Literal["auto", "centerface", "off"] = "auto"
-    veil_width_px: Annotated[int, Meta(ge=160, le=1920)] = 480
+    veil_width_px: Annotated[int, Meta(ge=160, le=1920)] = 448
     runtime: Literal["auto", "openvino", "onnxruntime"] = "auto"
     threads: Annotated[int, Meta(ge=0, le=64)] = 0
 
@@ -39,6 +39,7 @@ class TrackSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class ReleaseSettings(Struct, frozen=True, forbid_unknown_fields=True):
     max_delay_ms: Annotated[float, Meta(ge=50.0, le=5_000.0)] = 500.0
     lookback_ms: Milliseconds = 60.0
+    lookback_analyses: Annotated[float, Meta(ge=0.0, le=5.0)] = 1.8
 
 
 class VeilSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -134,7 +134,9 @@ class Node:
         return ReleaseStage(
             ReleaseBuffer(
                 ReleaseSettings(
-                    max_delay_s=release.max_delay_ms / 1000, lookback_s=release.lookback_ms / 1000
+                    max_delay_s=release.max_delay_ms / 1000,
+                    lookback_s=release.lookback_ms / 1000,
+                    lookback_analyses=release.lookback_analyses,
                 )
             ),
             Timeline(TimelineSettings(backfill_s=track.backfill_ms / 1000)),

@@ -15,12 +15,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from vision.closeup import ROOM, SAME_SPOT, SIDE_PX, Chooser, cut
+from vision.closeup import ROOM, SAME_SPOT, SIDE_PX, Memory, choose, cut
 from vision.detections import Detections, Image
 from vision.errors import ModelError
 from vision.geometry import iou_matrix, strict_nms
 from vision.model_store import CENTERFACE, asset_path, built
-from vision.runtime import Network, RuntimeName, load_network
+from vision.runtime import SMALL_THREADS, Network, RuntimeName, load_network
 
 STRIDE_PX = 4
 """One cell of the outputs, in pixels of the network's picture."""
@@ -35,8 +35,10 @@ GLANCE_SCORE = 0.05
 `royal_opera` below `SURE` and above this, a close look confirms 19 of 20, and of what is none 1 in 20."""
 SURE = 0.6
 """From this score on a glance is enough..."""
-UNSEEN = 0.3
-"""... and from this it is a face unless a close look found it at the same spot: in doubt it is veiled."""
+UNSEEN = 0.2
+"""... and from this it is a face where there was no time for a look..."""
+LIKELY = 0.3
+"""... and from this unless a close look found it at the same spot: in doubt it is veiled."""
 EXPECTED = 0.3
 """What a spot promises beyond the glance, where a face was expected."""
 HINT = 0.12
@@ -44,7 +46,7 @@ HINT = 0.12
 MAX_OFF_CENTER = 0.6
 """In face sizes: what a close look finds further from where the spot was is somebody else."""
 BATCHES = (1, 2, 3, 4, 5, 6, 8)
-"""Numbers of looks that a network is compiled for; the last is the most for a frame (10 ms on two cores)."""
+"""Numbers of looks that a network is compiled for; the last is the most for a frame (20 ms)."""
 
 
 Boxes = NDArray[np.float32]
@@ -60,7 +62,7 @@ SAME_FACE = 0.5
 class CenterFaceSettings:
     """How large a picture the network sees, and how sure it must be."""
 
-    width_px: int = 480
+    width_px: int = 448
     """Of the picture's longer side, as the network sees it. Cost grows with its square."""
     min_score: float = 0.12
     """Of a close look."""
@@ -78,9 +80,9 @@ class CenterFace:
         self._path = built(f"centerface-{CENTERFACE.sha256[:12]}-v1.onnx", _with_open_shapes)
         self._networks: dict[tuple[int, int], Network] = {}
         self._close = {
-            n: load_network(self._path, s.runtime, s.threads, (n, 3, SIDE_PX, SIDE_PX)) for n in BATCHES
+            n: load_network(self._path, s.runtime, SMALL_THREADS, (n, 3, SIDE_PX, SIDE_PX)) for n in BATCHES
         }
-        self._chooser = Chooser()
+        self._memory = Memory()
 
     def detect(
         self,
@@ -98,19 +100,23 @@ class CenterFace:
         is_open = ~is_sure & _is_free(glance.boxes_xyxy, settled) & ~_overlaps(glance.boxes_xyxy, expected)
         unsure = _rows(glance, np.flatnonzero(is_open))
         spots = np.concatenate([expected, unsure.boxes_xyxy])
-        promise = np.concatenate([hints, unsure.scores])
-        bonus = np.where(np.arange(len(spots)) < len(expected), np.float32(EXPECTED), np.float32(0))
-        chosen = self._chooser.choose(spots, promise + bonus, min(looks, BATCHES[-1]))
+        is_expected = np.arange(len(spots)) < len(expected)
+        promise = np.concatenate([hints, unsure.scores]) + np.float32(EXPECTED) * is_expected
+        news = self._memory.news(spots, promise)
+        chosen = choose(news, is_expected, min(looks, BATCHES[-1]))
         seen = self._look_closely(image, spots[chosen])
         is_face = seen.scores >= self._settings.min_score
         in_vain = chosen[~is_face]
-        self._chooser.note_vain(spots[in_vain], (promise + bonus)[in_vain])
+        self._memory.note_vain(spots[in_vain], promise[in_vain])
         confirmed = _rows(seen, np.flatnonzero(is_face))
-        is_likely = (glance.scores >= UNSEEN) & ~is_sure & _is_free(glance.boxes_xyxy, settled)
-        likely = _rows(
-            glance, np.flatnonzero(is_likely & ~_overlaps(glance.boxes_xyxy, confirmed.boxes_xyxy))
-        )
-        found = _joined(_joined(sure, confirmed), likely)
+        # In doubt it is a face: where there was no time to look, and where a look moved elsewhere.
+        is_likely = news[len(expected) :] >= UNSEEN
+        is_likely[chosen[chosen >= len(expected)] - len(expected)] = False
+        is_likely |= unsure.scores >= LIKELY
+        is_likely &= ~_overlaps(unsure.boxes_xyxy, confirmed.boxes_xyxy)
+        hinted = np.setdiff1d(np.flatnonzero(hints >= HINT), chosen)
+        waiting = Detections(expected[hinted], hints[hinted], np.zeros((len(hinted), 5, 2), np.float32))
+        found = _joined(sure, confirmed, _rows(unsure, np.flatnonzero(is_likely)), waiting)
         return _rows(found, strict_nms(found.boxes_xyxy, found.scores, SAME_SPOT))
 
     def _glance(self, image: Image) -> Detections:
@@ -230,11 +236,11 @@ def _rows(detections: Detections, rows: NDArray[np.intp]) -> Detections:
     return Detections(detections.boxes_xyxy[rows], detections.scores[rows], detections.landmarks[rows])
 
 
-def _joined(a: Detections, b: Detections) -> Detections:
+def _joined(*parts: Detections) -> Detections:
     return Detections(
-        np.concatenate([a.boxes_xyxy, b.boxes_xyxy]),
-        np.concatenate([a.scores, b.scores]),
-        np.concatenate([a.landmarks, b.landmarks]),
+        np.concatenate([p.boxes_xyxy for p in parts]),
+        np.concatenate([p.scores for p in parts]),
+        np.concatenate([p.landmarks for p in parts]),
     )
 
 

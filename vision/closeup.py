@@ -44,29 +44,26 @@ class _Vain:
     frames_ago: int = 0
 
 
-class Chooser:
-    """Chooses the spots with the most news. Remembers vain looks; one for each detector."""
+class Memory:
+    """Remembers what was looked at in vain; one for each detector."""
 
     def __init__(self) -> None:
         self._vain: list[_Vain] = []
 
-    def choose(self, boxes: Boxes, promise: NDArray[np.float32], limit: int) -> NDArray[np.intp]:
-        """Indices of the spots (N, 4) to look at, the best first, at most `limit`. To be called once a frame.
-
-        promise: (N,) how likely each is to hold a face; what it had when looked at in vain is subtracted.
-        """
+    def news(self, boxes: Boxes, promise: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What each spot (N, 4) promises beyond what it had when it was last looked at in vain, (N,). To be
+        called once a frame."""
         for vain in self._vain:
             vain.frames_ago += 1
         self._vain = [v for v in self._vain if v.frames_ago <= FORGET_AFTER]
-        news = promise.astype(np.float64)
+        news = promise.copy()
         if len(boxes) and self._vain:
             overlaps = iou_matrix(boxes, np.array([v.box for v in self._vain]))
             nearest = overlaps.argmax(axis=1)
             for i in np.flatnonzero(overlaps.max(axis=1) > SAME_SPOT):
                 vain = self._vain[nearest[i]]
                 news[i] += AGING * vain.frames_ago - vain.promise
-        ranked = np.argsort(-news)[:limit]
-        return np.asarray(ranked[news[ranked] >= MIN_PROMISE], np.intp)
+        return news
 
     def note_vain(self, boxes: Boxes, promise: NDArray[np.float32]) -> None:
         """These spots were looked at closely and hold no face."""
@@ -76,6 +73,16 @@ class Chooser:
             overlaps = iou_matrix(np.array([v.box for v in self._vain]), boxes).max(axis=1)
             self._vain = [v for v, o in zip(self._vain, overlaps, strict=True) if o <= SAME_SPOT]
         self._vain += [_Vain(box, float(p)) for box, p in zip(boxes, promise, strict=True)]
+
+
+def choose(news: NDArray[np.float32], is_expected: NDArray[np.bool_], limit: int) -> NDArray[np.intp]:
+    """Indices of the spots to look at, at most `limit`. However many faces are followed, half of the looks
+    are for spots where none was expected, if there are so many."""
+    ranked = np.argsort(-news, kind="stable")
+    ranked = ranked[news[ranked] >= MIN_PROMISE]
+    unexpected = ranked[~is_expected[ranked]][: limit // 2]
+    others = ranked[~np.isin(ranked, unexpected)][: limit - len(unexpected)]
+    return np.asarray(np.concatenate([others, unexpected]), np.intp)
 
 
 def cut(image: Image, box: Boxes) -> tuple[Image, NDArray[np.float32], float]:

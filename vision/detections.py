@@ -56,7 +56,8 @@ class FaceFinder(Protocol):
         """All faces of the image but those that are settled.
 
         expected_xyxy: (N, 4) pixels, where a face should be that nothing has confirmed in this image: worth
-        a closer look. settled_xyxy: (M, 4), faces confirmed by other means: not worth another. looks: closer looks that there is time for.
+        a closer look. settled_xyxy: (M, 4), faces confirmed by other means: not worth another.
+        looks: how many closer ones there is time for.
         """
         ...
 

@@ -20,7 +20,7 @@ from vision.errors import ModelError
 from vision.geometry import squared, strict_nms
 from vision.mtcnn_onnx import graph_path
 from vision.pyramid import CELL_PX, STRIDE_PX, FloatImage, Pyramid, plan_pyramid
-from vision.runtime import Network, RuntimeName, load_network
+from vision.runtime import SMALL_THREADS, Network, RuntimeName, load_network
 
 Floats = NDArray[np.float64]
 
@@ -58,8 +58,8 @@ class Mtcnn:
         s = self._settings
         if s.min_face_px < CELL_PX:
             raise ValueError(f"min_face_px must be at least {CELL_PX}")
-        self._rnet = load_network(graph_path("rnet"), s.runtime, s.threads)
-        self._onet = load_network(graph_path("onet"), s.runtime, s.threads)
+        self._rnet = load_network(graph_path("rnet"), s.runtime, SMALL_THREADS)
+        self._onet = load_network(graph_path("onet"), s.runtime, SMALL_THREADS)
         self._pyramids: dict[tuple[int, int, int], tuple[Pyramid, Network]] = {}
 
     def detect(self, image: Image, part: int = 0, parts: int = 1) -> Detections:
@@ -175,9 +175,11 @@ class Mtcnn:
             min_face_px = s.min_face_px * max(1.0, max(shape) / limit)
             pyramid = plan_pyramid(shape, min_face_px, s.scale_factor, s.halving)
             height, width = pyramid.shape
+            threads = s.threads
             if parts > 1:
+                threads = SMALL_THREADS
                 height = (pyramid.strip(0, parts)[1] - 1) * STRIDE_PX + CELL_PX
-            network = load_network(graph_path("pnet"), s.runtime, s.threads, (1, height, width, 3))
+            network = load_network(graph_path("pnet"), s.runtime, threads, (1, height, width, 3))
             self._pyramids[key] = pyramid, network
         return self._pyramids[key]
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from edge_node.frames import RawFrame, ReleaseReason
 
+PACE_SHARE = 0.2
+"""Weight of the newest interval in the pace of the analyses."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReleaseSettings:
@@ -21,6 +24,9 @@ class ReleaseSettings:
     lookback_s: float = 0.0
     """A frame waits for an analysis this much later than itself, so that a face found a little
     too late is still veiled backwards. Added to every frame's delay."""
+    lookback_analyses: float = 0.0
+    """And for so many analyses, at the pace that they come in: who appears is seldom seen at the first, so
+    a slower machine looks back further. Half of `max_delay_s` at most."""
     capacity: int = 48
     """Frames held at most (a 1080p frame takes 6 MB). When full the oldest leaves fully veiled."""
 
@@ -40,6 +46,8 @@ class ReleaseBuffer:
         self._settings = settings or ReleaseSettings()
         self._frames: deque[RawFrame] = deque()
         self._overflowed: deque[RawFrame] = deque()
+        self._analyzed_at = float("-inf")
+        self._analysis_every_s = 0.0
 
     def __len__(self) -> int:
         return len(self._frames) + len(self._overflowed)
@@ -67,7 +75,8 @@ class ReleaseBuffer:
         covered_until: capture time of the newest analyzed frame. is_last: the source has ended, so
         no later analysis will come and the look-back is cut short.
         """
-        lookback_s = 0.0 if is_last else self._settings.lookback_s
+        self._note_pace(covered_until)
+        lookback_s = 0.0 if is_last else self._lookback_s
         released = [Release(f, ReleaseReason.LATE) for f in self._overflowed]
         self._overflowed.clear()
         while self._frames:
@@ -82,6 +91,19 @@ class ReleaseBuffer:
                 break
             released.append(Release(self._frames.popleft(), reason))
         return released
+
+    @property
+    def _lookback_s(self) -> float:
+        s = self._settings
+        return max(s.lookback_s, min(s.lookback_analyses * self._analysis_every_s, s.max_delay_s / 2))
+
+    def _note_pace(self, covered_until: float) -> None:
+        if covered_until <= self._analyzed_at:
+            return
+        interval_s = min(covered_until - self._analyzed_at, self._settings.max_delay_s)
+        if self._analyzed_at > float("-inf"):
+            self._analysis_every_s += PACE_SHARE * (interval_s - self._analysis_every_s)
+        self._analyzed_at = covered_until
 
     def next_deadline(self) -> float | None:
         """When `poll` must be called even if no analysis comes; None where nothing waits."""

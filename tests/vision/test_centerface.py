@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.data import DATA, needs_data
-from vision.centerface import UNSEEN, CenterFace, CenterFaceSettings
+from vision.centerface import LIKELY, UNSEEN, CenterFace, CenterFaceSettings
 from vision.detections import Detections, Image
 from vision.errors import ModelError
 from vision.geometry import iou_matrix
@@ -106,12 +106,13 @@ def test_a_settled_face_costs_no_look() -> None:
 
 
 def test_what_promises_much_is_a_face_even_if_there_is_no_look() -> None:
-    finder = CenterFace(CenterFaceSettings(width_px=480))
     spot = np.array([[100, 100, 140, 150]], np.float32)
-    for score, count in ((UNSEEN + 0.05, 1), (UNSEEN - 0.05, 0)):
+    for looks, score, count in ((8, LIKELY + 0.05, 1), (8, UNSEEN + 0.05, 0), (0, UNSEEN + 0.05, 1)):
         glance = Detections(spot, np.array([score], np.float32), np.zeros((1, 5, 2), np.float32))
+        finder = CenterFace(CenterFaceSettings(width_px=480))
         finder._glance = lambda image, glance=glance: glance  # type: ignore[misc]
-        assert len(finder.detect(np.full((720, 1280, 3), 90, np.uint8))) == count
+        blank = np.full((720, 1280, 3), 90, np.uint8)
+        assert len(finder.detect(blank, looks=looks)) == count
 
 
 @needs_data

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vision.closeup import FORGET_AFTER, ROOM, SIDE_PX, Chooser, cut
+from vision.closeup import FORGET_AFTER, MIN_PROMISE, ROOM, SIDE_PX, Memory, choose, cut
 
 
 def spots(*lefts: float) -> NDArray[np.float32]:
@@ -17,31 +17,41 @@ def promises(*values: float) -> NDArray[np.float32]:
     return np.array(values, np.float32)
 
 
-def test_the_most_promising_spots_come_first_and_no_more_than_there_is_time_for() -> None:
-    chosen = Chooser().choose(spots(0, 100, 200), promises(0.1, 0.3, 0.2), limit=2)
-    assert chosen.tolist() == [1, 2]
+NOBODY = np.zeros(3, np.bool_)
+
+
+def test_the_most_promising_spots_are_looked_at_and_no_more_than_there_is_time_for() -> None:
+    assert sorted(choose(promises(0.1, 0.3, 0.2), NOBODY, limit=2)) == [1, 2]
+    assert len(choose(promises(0.1, 0.3, 0.2), NOBODY, limit=0)) == 0
+
+
+def test_however_many_faces_are_followed_half_of_the_looks_are_for_somebody_new() -> None:
+    news, is_expected = promises(0.9, 0.8, 0.06), np.array([True, True, False])
+    assert sorted(choose(news, is_expected, limit=2)) == [0, 2]
+    assert sorted(choose(news, is_expected, limit=3)) == [0, 1, 2]
+    assert sorted(choose(promises(0.9, 0.8, 0.0), is_expected, limit=2)) == [0, 1]
 
 
 def test_what_was_looked_at_in_vain_waits_until_it_promises_more() -> None:
-    chooser = Chooser()
-    chooser.note_vain(spots(0), promises(0.3))
-    assert chooser.choose(spots(1, 100), promises(0.3, 0.06), limit=8).tolist() == [1]
-    assert chooser.choose(spots(1, 100), promises(0.5, 0.06), limit=8).tolist() == [0, 1]
+    memory = Memory()
+    memory.note_vain(spots(0), promises(0.3))
+    assert memory.news(spots(1, 100), promises(0.3, 0.06)).tolist() == pytest.approx([0.0, 0.06], abs=0.01)
+    assert memory.news(spots(1, 100), promises(0.5, 0.06)).tolist() == pytest.approx([0.2, 0.06], abs=0.01)
 
 
 def test_a_vain_look_is_forgotten() -> None:
-    chooser = Chooser()
-    chooser.note_vain(spots(0), promises(0.3))
-    seen = [len(chooser.choose(spots(0), promises(0.3), limit=8)) for _ in range(FORGET_AFTER + 1)]
-    assert seen[0] == 0
-    assert seen[-1] == 1
+    memory = Memory()
+    memory.note_vain(spots(0), promises(0.3))
+    news = [float(memory.news(spots(0), promises(0.3))[0]) for _ in range(FORGET_AFTER + 1)]
+    assert news[0] < MIN_PROMISE
+    assert news[-1] == pytest.approx(0.3)
 
 
 def test_the_latest_look_at_a_spot_counts() -> None:
-    chooser = Chooser()
-    chooser.note_vain(spots(0), promises(0.5))
-    chooser.note_vain(spots(1), promises(0.1))
-    assert chooser.choose(spots(0), promises(0.3), limit=8).tolist() == [0]
+    memory = Memory()
+    memory.note_vain(spots(0), promises(0.5))
+    memory.note_vain(spots(1), promises(0.1))
+    assert memory.news(spots(0), promises(0.3))[0] == pytest.approx(0.2, abs=0.01)
 
 
 @pytest.mark.parametrize("box", [(40, 40, 60, 70), (-30, -30, 20, 20), (180, 90, 230, 140), (-99, 0, -9, 40)])

@@ -70,3 +70,20 @@ def test_every_frame_leaves_once_in_order_and_covered_only_if_covered(
         assert len(buffer) <= 5
     left += [r.frame.seq for r in buffer.poll(now + 1.0, covered)]
     assert left == list(range(len(steps)))
+
+
+def test_the_slower_analyses_come_the_further_back_is_looked() -> None:
+    buffer = ReleaseBuffer(ReleaseSettings(lookback_s=0.05, lookback_analyses=2.0, max_delay_s=1.0))
+    for n in range(60):  # one analysis in 100 ms
+        buffer.poll(n * 0.1, n * 0.1)
+    buffer.push(raw_frame(0, 6.0))
+    assert buffer.poll(6.1, 6.1) == []
+    assert len(buffer.poll(6.3, 6.3)) == 1
+
+
+def test_however_slow_analyses_are_the_look_back_takes_half_of_the_longest_wait() -> None:
+    buffer = ReleaseBuffer(ReleaseSettings(lookback_analyses=5.0, max_delay_s=0.4))
+    for n in range(60):
+        buffer.poll(n * 0.3, n * 0.3)
+    buffer.push(raw_frame(0, 18.0))
+    assert len(buffer.poll(18.21, 18.21)) == 1

@@ -165,8 +165,8 @@ class Analyzer:
     def _is_scan_due(self, now: float) -> bool:
         """Without a veil-only detector every new face waits for a scan, so they are whole and frequent. With
         one they must not take its time: they are made in parts, further apart where they cost much."""
-        if self._urgent_parts:
-            return True
+        if self._urgent_parts:  # with a veil-only detector every other frame: it must keep up
+            return self._finder is None or self._analyses % 2 == 0
         if self._finder is None:
             return now - self._scanned_at >= self._settings.scan_every_s
         wanted_s = self._settings.scan_still_s if self._is_still else self._settings.scan_every_s

@@ -26,11 +26,11 @@ ROOM = 2.4
 """... that is this many face sizes wide: the face has 40 pixels, about what the network was trained on."""
 SAME_SPOT = 0.4
 """IoU of two boxes that mean one spot."""
-AGING = 0.001
+AGING = 0.0003
 """Promise that a spot looked at in vain regains with every frame..."""
 MIN_PROMISE = 0.02
 """Less is not worth a look."""
-FORGET_AFTER = 100
+FORGET_AFTER = 150
 """... and frames after which the look is forgotten."""
 
 

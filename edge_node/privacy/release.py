@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from edge_node.frames import RawFrame, ReleaseReason
 
-PACE_SHARE = 0.2
+PACE_SHARE = 0.1
 """Weight of the newest interval in the pace of the analyses."""
 
 

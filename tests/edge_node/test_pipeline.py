@@ -250,9 +250,9 @@ def test_scans_that_are_slow_are_spaced_so_that_the_veil_only_detector_comes_to_
 
     detector = Slow()
     analyzer = Analyzer(detector, Tracker(), AnalysisSettings(), FakeFinder(), clock=lambda: now)
-    for i in range(PARTS + 40):
+    for i in range(2 * PARTS + 40):
         analyzer.analyze(raw_frame(i, 1.0 + i * 0.04))
-    # All parts of the first scan at once, then none for 3.2 s.
+    # All parts of the first scan at every other frame, then none for 3.2 s.
     assert detector.scans == PARTS
 
 
@@ -260,14 +260,14 @@ def test_the_veil_only_detector_looks_closely_where_mtcnn_lost_a_face() -> None:
     detector, finder = FakeDetector(), FakeFinder()
     detector.faces = detections(FACE)
     analyzer = Analyzer(detector, Tracker(), AnalysisSettings(), finder)
-    for n in range(PARTS):
+    for n in range(2 * PARTS):
         analyzer.analyze(raw_frame(n, 0.9 + 0.001 * n))
     detector.faces = Detections.none()
-    analyzer.analyze(raw_frame(PARTS, 1.04))
+    analyzer.analyze(raw_frame(2 * PARTS, 1.04))
     assert len(finder.expected) == 0
     np.testing.assert_allclose(finder.settled, [FACE], atol=1)
     detector.refines = False
-    analyzer.analyze(raw_frame(PARTS + 1, 1.08))
+    analyzer.analyze(raw_frame(2 * PARTS + 1, 1.08))
     np.testing.assert_allclose(finder.expected, [FACE], atol=1)
     assert len(finder.settled) == 0
 

@@ -296,6 +296,8 @@ def main() -> int:
     if unknown:
         print(f"no fault is called {', '.join(unknown)}; there are {', '.join(FAULTS)}", file=sys.stderr)
         return 2
+    # Ended from outside, it still ends what it started.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     outcomes = run_all(lambda line: print(line, flush=True), names)
     return 1 if any(outcome.leaks for outcome in outcomes) else 0
 

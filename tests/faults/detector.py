@@ -151,6 +151,7 @@ class ScriptedFinder:
         image: Image,
         expected_xyxy: NDArray[np.float32] = NOWHERE,
         settled_xyxy: NDArray[np.float32] = NOWHERE,
+        looks: int = 0,
     ) -> Detections:
         """All that can be seen and is not settled; a closer look at what is expected shows no more."""
         return self._detector.find(settled_xyxy)

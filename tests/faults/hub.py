@@ -23,6 +23,8 @@ from vision.crops import FaceCrop, cut_crop
 
 LEASE_S = 3.0
 ANSWER_S = (0.015, 0.06)
+HELD, HELD_S = 4, 1.2
+"""So many answers are held back for so long, where answers lose their order."""
 SIDE = 12
 """Crops are compared at this size, where the fine noise is gone and the coarse pattern is left."""
 
@@ -96,7 +98,7 @@ class SimHub:
         self._withdrawn: set[int] = set()
         self._tracks: set[int] = set()
         self._said: list[FaceDecision] = []
-        self._held: list[FaceDecision] = []
+        self._held: list[tuple[float, FaceDecision]] = []
         self.deliver_down: Callable[[Parts], None] = lambda parts: None
         self.who_asked: Callable[[int], int | None] = lambda seq: None
         for span in faults.dead:
@@ -150,6 +152,7 @@ class SimHub:
             return
         self._session.poll(now)
         if self._session.is_open:
+            self._let_go(lambda since, held: now - since > HELD_S)
             self._lie()
         self._flush()
 
@@ -176,8 +179,8 @@ class SimHub:
         if self._is(self._faults.inherited) and self._session.is_open:
             query = msgspec.structs.replace(query, session=self._session.session_id)
         decision = self._decide(query)
-        if decision.reveal and self._is(self._faults.reordered) and len(self._held) < 2:
-            self._held.append(decision)  # overtaken by what is said in the meantime
+        if decision.reveal and self._is(self._faults.reordered) and len(self._held) < HELD:
+            self._held.append((self._agenda.monotonic(), decision))  # overtaken by what is said meanwhile
             return
         if decision.reveal:
             self._said.append(decision)
@@ -185,12 +188,13 @@ class SimHub:
             self._address_wrongly(decision)
             return
         self._send(decision)
-        if not decision.reveal or not self._is(self._faults.reordered):
-            self._let_go()
+        if not decision.reveal:
+            self._let_go(lambda since, held: held.track == decision.track)
 
-    def _let_go(self) -> None:
-        held, self._held = self._held, []
-        for decision in held:
+    def _let_go(self, which: Callable[[float, FaceDecision], bool]) -> None:
+        going = [held for held in self._held if which(*held)]
+        self._held = [held for held in self._held if held not in going]
+        for _, decision in going:
             self._send(decision)
 
     def _decide(self, query: FaceQuery) -> FaceDecision:
@@ -219,7 +223,7 @@ class SimHub:
             self._withdrawn.add(person)
         identities = () if person is None else (self._world.people[person].identity,)
         self._send(Revoke(session=self._session.session_id, identities=identities))
-        self._let_go()
+        self._let_go(lambda since, held: True)
 
     # --- lies -------------------------------------------------------------------------------
 

@@ -90,6 +90,8 @@ class Tally:
     face_frames: int = 0
     shown: int = 0
     fully_veiled: int = 0
+    failed: int = 0
+    """Of these, because a part of the node raised."""
     frames: int = 0
     uncounted: int = 0
     """Face-frames that no detector could have known of."""
@@ -200,6 +202,7 @@ class Oracle:
 
     def _check_full(self, frame: MaskedFrame, scene: Scene, owner: NDArray[np.uint8]) -> None:
         self.tally.fully_veiled += 1
+        self.tally.failed += frame.reason is ReleaseReason.FAULT
         for face in scene.faces:
             clearness = self._clearness(frame.image, face, owner)
             if clearness is None:

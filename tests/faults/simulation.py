@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_node.analysis import AnalysisSettings, Analyzer
+from edge_node.analysis import AnalysisError, AnalysisSettings, Analyzer
 from edge_node.bridge import LatestSlot
 from edge_node.frames import FrameSink, MaskedFrame, RawFrame
 from edge_node.pipeline import AnalysisStage, ReleaseStage, SourceBack, SourceGone
@@ -35,6 +35,9 @@ from tests.faults.oracle import Look as Seen
 from tests.faults.world import Scene, Script, Span, World, clip
 
 FPS = 25.0
+SCRIPTED = (RuntimeError, AnalysisError)
+"""What a scripted detector makes an analysis raise. Anything else is a mistake, and would hide what it does:
+a node whose analysis always fails shows nobody."""
 WAKE_LATE_S = 0.001
 """A thread wakes up a little after the time it asked for."""
 
@@ -177,7 +180,13 @@ class Simulation:
         with self.agenda.in_charge():
             self.agenda.run(plot.duration_s + 1.5)
         self._check_complete()
+        self._note_failed()
         return self.oracle.tally
+
+    def _note_failed(self) -> None:
+        failed = self.oracle.tally.failed
+        if failed and not self._plot.leases_fail:
+            self.oracle.tally.faults.append(f"{failed} frames could not be painted")
 
     def _step_wall(self, step_s: float) -> None:
         self.agenda.wall_offset_s += step_s
@@ -243,6 +252,8 @@ class Simulation:
             self._analysis.step()
         except Exception as exc:  # as the worker that runs the stage does
             self._analysis.faulted(exc)
+            if not isinstance(exc, SCRIPTED):
+                self.oracle.tally.faults.append(f"an analysis failed: {exc!r}")
             pause_s = 0.05
         if self._latest is not None:
             reported = frozenset(self._detector.reported)
@@ -292,6 +303,7 @@ class Simulation:
             self._release.step()
         except Exception as exc:  # as the worker that runs the stage does
             self._release.faulted(exc)
+            self.oracle.tally.faults.append(f"the release failed: {exc!r}")
         deadline = self._buffer.next_deadline()
         if deadline is not None:
             deadline = max(deadline, self.agenda.monotonic()) + WAKE_LATE_S

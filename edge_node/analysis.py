@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge_node.errors import NodeError
 from edge_node.frames import RawFrame
+from edge_node.tracking.appearance import signature
 from edge_node.tracking.sampling import Look
 from edge_node.tracking.track import Analysis, Evidence, Observation, TrackState
 from edge_node.tracking.tracker import Tracker
@@ -109,7 +110,9 @@ class Analyzer:
         refined = self._refine(image, predicted)
         self._fit_looks(frame.seq)
         found = self._find(image, predicted, refined, scanned)
-        observations = self._tracker.step(now, refined, scanned, found)
+        observations = self._tracker.step(
+            now, refined, scanned, found, look=lambda box: signature(image, box)
+        )
         self._observations = observations
         self._analyses += 1
         self._is_still = found is not None and all(

@@ -42,6 +42,10 @@ class Metrics:
         self.dropped = Counter(
             "veilcast_frames_dropped", "Frames lost before release (mailbox full)", registry=r
         )
+        self.thinned = Counter(
+            "veilcast_frames_thinned", "Frames left out: the analyses around them were too far apart",
+            registry=r,
+        )  # fmt: skip
         self.faults = Counter(
             "veilcast_faults", "Steps that failed, by part; the picture was veiled", ["part"],
             registry=r,

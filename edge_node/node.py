@@ -139,7 +139,9 @@ class Node:
                     lookback_analyses=release.lookback_analyses,
                 )
             ),
-            Timeline(TimelineSettings(backfill_s=track.backfill_ms / 1000)),
+            Timeline(
+                TimelineSettings(backfill_s=track.backfill_ms / 1000, max_gap_s=release.max_gap_ms / 1000)
+            ),
             lambda: self._hub.leases,
             VeilSettings(Style(veil.style), veil.growth, veil.captions, allow_weak=veil.allow_weak),
             self._sinks(),

@@ -7,6 +7,8 @@ the frames that still wait, a face that ended is held up to the analysis that no
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import deque
 from dataclasses import dataclass, field
 
 from edge_node.tracking.track import Analysis, Box, Evidence, Observation
@@ -22,6 +24,8 @@ class TimelineSettings:
     """A region without fresh evidence grows by this share of its size a second..."""
     max_growth: float = 1.0
     """... and at most by this share."""
+    max_gap_s: float = float("inf")
+    """Between two analyses further apart than this, where a face was is guesswork (see `is_guesswork`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Timeline:
         self._lines: dict[int, _PathLine] = {}
         self.covered_until = float("-inf")
         """The capture time of the newest analyzed frame."""
+        self._analyzed: deque[float] = deque()
+        """Capture times of the analyzed frames that can still matter."""
 
     def __len__(self) -> int:
         return sum(len(line.observations) for line in self._lines.values())
@@ -69,9 +75,12 @@ class Timeline:
             line = self._lines.setdefault(observation.path, _PathLine())
             line.observations.append((analysis.at, observation))
         self.covered_until = analysis.at
+        self._analyzed.append(analysis.at)
 
     def forget_before(self, at: float) -> None:
         """Drop what no frame captured at or after `at` can need."""
+        while len(self._analyzed) > 1 and self._analyzed[1] <= at:
+            self._analyzed.popleft()
         for path, line in list(self._lines.items()):
             if line.ended_at is not None and line.ended_at < at:
                 del self._lines[path]
@@ -81,6 +90,14 @@ class Timeline:
                 if seen_at <= at:
                     keep_from = index
             del line.observations[:keep_from]
+
+    def is_guesswork(self, at: float) -> bool:
+        """Whether an instant lies in a gap between two analyses that is too wide to interpolate across."""
+        after = bisect_left(self._analyzed, at)
+        if after == len(self._analyzed) or self._analyzed[after] == at:
+            return False
+        before = self._analyzed[after - 1] if after else self._analyzed[after]
+        return self._analyzed[after] - before > self._settings.max_gap_s
 
     def regions_at(self, at: float) -> tuple[Region, ...]:
         """Every face at the instant `at`, which must not be later than `covered_until`."""

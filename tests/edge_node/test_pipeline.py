@@ -14,7 +14,7 @@ from edge_node.metrics import Metrics
 from edge_node.pipeline import AnalysisStage, ReleaseStage, SourceBack, SourceGone
 from edge_node.privacy.decisions import Lease, Leases
 from edge_node.privacy.release import ReleaseBuffer, ReleaseSettings
-from edge_node.privacy.timeline import Timeline
+from edge_node.privacy.timeline import Timeline, TimelineSettings
 from edge_node.privacy.veil import VeilSettings
 from edge_node.tracking.sampling import Look, Sampler, SamplingSettings
 from edge_node.tracking.track import Analysis
@@ -41,14 +41,14 @@ class Sink:
 class Rig:
     """A release stage with one sink and leases that the test sets."""
 
-    def __init__(self, max_delay_s: float = 0.3, sinks: int = 1) -> None:
+    def __init__(self, max_delay_s: float = 0.3, sinks: int = 1, max_gap_s: float = 1.0) -> None:
         self.sinks = [Sink() for _ in range(sinks)]
         self.leases = Leases(session=1)
         self.metrics = Metrics()
         self.drained = 0
         self.stage = ReleaseStage(
             ReleaseBuffer(ReleaseSettings(max_delay_s=max_delay_s)),
-            Timeline(),
+            Timeline(TimelineSettings(max_gap_s=max_gap_s)),
             lambda: self.leases,
             VeilSettings(captions=False),
             self.sinks,
@@ -129,6 +129,14 @@ def test_every_frame_leaves_once_and_in_order() -> None:
     frames += rig.step(analysis(now + 0.02))
     assert [f.seq for f in frames] == list(range(10))
     assert rig.metrics.totals()["frames_released[covered]"] == 10
+
+
+def test_between_analyses_too_far_apart_only_analyzed_frames_leave() -> None:
+    rig, now = Rig(max_delay_s=2.0, max_gap_s=0.12), time.monotonic()
+    rig.step(*[raw_frame(i, now + i * 0.04) for i in range(9)])
+    frames = rig.step(analysis(now), analysis(now + 0.08), analysis(now + 0.32))
+    assert [f.seq for f in frames] == [0, 1, 2, 8]
+    assert rig.metrics.totals()["frames_thinned"] == 5
 
 
 def test_a_lost_camera_is_announced_in_the_usual_size_and_forgotten_when_it_is_back() -> None:

@@ -204,3 +204,17 @@ def test_a_box_that_was_much_too_large_is_forgotten() -> None:
         seen = tracker.step(1.04 + 0.04 * n, refined, None, detections(small, score=0.5))
     near = min(seen, key=lambda o: o.box_xyxy[2] - o.box_xyxy[0])
     assert near.box_xyxy[2] - near.box_xyxy[0] <= 1.01 * MAX_HIDDEN * LOOSE * 25
+
+
+def test_a_face_that_suddenly_looks_like_another_gets_a_new_track_on_its_path() -> None:
+    tracker, box = Tracker(), (100.0, 100.0, 140.0, 150.0)
+    looks = np.random.default_rng(5).normal(size=(2, 3)).astype(np.float32)
+    one, other = looks / np.linalg.norm(looks, axis=1, keepdims=True)
+    other = other - (other @ one) * one  # nothing in common
+    (a,) = tracker.step(1.0, Detections.none(), detections(box), look=lambda _: one)
+    (b,) = tracker.step(1.04, detections(box), None, look=lambda _: one)
+    (c,) = tracker.step(1.08, detections(box), None, look=lambda _: one)
+    (d,) = tracker.step(1.12, detections(box), None, look=lambda _: other)
+    assert a.track == b.track == c.track
+    assert d.track != c.track
+    assert d.path == c.path

@@ -121,6 +121,7 @@ def _stream(clips: list[Clip], rounds: int) -> tuple[dict[str, Tally], list[Run]
             run = live(clip)
             runs.append(run)
             tally = _judge(clip, run.outputs)
+            run.outputs.clear()  # a scene's pictures take a gigabyte
             tallies[clip.name].add(tally)
             print(f"  {clip.name}: {len(tally.leaks)} of {tally.face_frames} leaked", file=sys.stderr)
     return tallies, runs

@@ -95,7 +95,7 @@ MUTANTS = (
     ),
     Mutant(
         "overtaken answers count", DECISIONS, OVERTAKEN.old, OVERTAKEN.new,
-        ("answers_out_of_order",),
+        ("vetoes_overtake_answers",),
     ),
     Mutant(
         "leases do not expire", DECISIONS,
@@ -148,7 +148,7 @@ MUTANTS = (
         "answers overtaken by a revocation count", DECISIONS,
         "        # An answer on its way may have been given before the revocation: it counts as unasked.\n"
         "        self._pending.clear()\n", "",
-        ("answers_out_of_order",),
+        ("revocations_overtake_answers",),
     ),
     Mutant(
         "doubt is ignored", DECISIONS,

@@ -300,13 +300,21 @@ def answers_of_long_ago(plot: Plot, rng: Rng) -> None:
     plot.hub.revoked = [(6.0 + float(rng.uniform(0, 2)), 1)]
 
 
-def answers_out_of_order(plot: Plot, rng: Rng) -> None:
-    """What a veto or a withdrawn consent has overtaken arrives after it."""
+def vetoes_overtake_answers(plot: Plot, rng: Rng) -> None:
+    """Who was allowed a moment ago is not any more; the old answer arrives after the new one."""
+    plot.hub.reordered = [Span(2.0, 99.0)]
+    plot.hub.lease_s = [(Span(0, 99), 2.4)]
+    plot.hub.contradicts = several(rng, 4, (0.8, 1.2), 1.5)
+
+
+def revocations_overtake_answers(plot: Plot, rng: Rng) -> None:
     plot.hub.reordered = [Span(2.0, 99.0)]
     plot.hub.lease_s = [(Span(0, 99), 6.0)]
-    plot.hub.contradicts = several(rng, 3, (0.2, 0.5), 0.7)
-    plot.hub.revoked = [(float(rng.uniform(4, 12)), p) for p in (0, 1)]
-    plot.hub.granted_again = [(at + 1.5, p) for at, p in plot.hub.revoked if p is not None]
+    for person in range(plot.consenting):
+        for earliest in (4.0, 8.0, 12.0):
+            at = float(rng.uniform(earliest, earliest + 1.5))
+            plot.hub.revoked.append((at, person))
+            plot.hub.granted_again.append((at + 1.2, person))
 
 
 def answers_of_another_session(plot: Plot, rng: Rng) -> None:
@@ -360,7 +368,8 @@ SCENARIOS: dict[str, Callable[[Plot, Rng], None]] = {
         the_line_is_slow, the_line_doubles_messages, the_hub_is_killed, the_hub_is_stopped,
         the_hub_is_slow, the_hub_falls_silent, leases_without_end, leases_of_no_length,
         the_hub_contradicts_itself, answers_for_another_track, answers_nobody_asked_for,
-        answers_of_long_ago, answers_out_of_order, answers_of_another_session,
+        answers_of_long_ago, vetoes_overtake_answers, revocations_overtake_answers,
+        answers_of_another_session,
         consents_are_withdrawn, everything,
     )
 }  # fmt: skip

@@ -205,6 +205,9 @@ class World:
 
     def _place(self, index: int, shot: int) -> tuple[float, float]:
         place = int(self._places[shot][index])
+        if shot % 2:  # between the other places: no face of one shot stands where one of the next does
+            row, column = divmod(place, COLUMNS - 1)
+            return (column + 1) * WIDTH / COLUMNS, (row + 0.5) * HEIGHT / (ROWS + 1)
         row, column = divmod(place, COLUMNS)
         return (column + 0.5) * WIDTH / COLUMNS, (row + 0.5) * HEIGHT / ROWS
 

@@ -69,6 +69,10 @@ LOOKS_BEYOND = Edit(
     "            at = self.covered_until\n",
 )
 
+LOOKS_CHANGE = Edit(
+    TRACKER, "    appearance_jump: float = APPEARANCE_JUMP\n", "    appearance_jump: float = 9.0\n"
+)
+
 OVERTAKEN = Edit(DECISIONS, "        if decision.reveal and asked_at < newest_at:\n", "        if False:\n")
 
 MUTANTS = (
@@ -217,12 +221,12 @@ MUTANTS = (
     Mutant(
         "cuts are not noticed", ANALYSIS,
         "        is_cut = self._is_cut(image)\n", "        is_cut = False\n",
-        ("cuts",),
+        ("cuts",), LOOKS_CHANGE,
     ),
     Mutant(
         "a cut ends no tracks", ANALYSIS,
         "            self._tracker.reset()\n", "            pass\n",
-        ("cuts",),
+        ("cuts",), LOOKS_CHANGE,
     ),
     Mutant(
         "faces are not veiled backwards", TIMELINE,
@@ -237,7 +241,7 @@ MUTANTS = (
     Mutant(
         "regions do not grow with age", TIMELINE,
         "return 1.0 + min(s.max_growth, s.growth_per_s * max(0.0, age_s))", "return 1.0",
-        ("detector_misses", "analysis_is_slow"),
+        ("detector_misses",),
     ),
     Mutant(
         "faces are not interpolated", TIMELINE,
@@ -248,7 +252,7 @@ MUTANTS = (
     Mutant(
         "a switch between two analyses is shown", TIMELINE,
         "trusted=a.trusted and b.trusted and a.track == b.track,", "trusted=a.trusted and b.trusted,",
-        ("one_who_may_be_shown_leaps_into_place",),
+        ("two_swap_while_frames_wait",),
     ),
     Mutant(
         "lost faces are forgotten at once", TRACKER,
@@ -258,17 +262,21 @@ MUTANTS = (
     Mutant(
         "parted faces keep their tracks", TRACKER,
         "            if path.crossed_with - touching:\n", "            if False:\n",
-        ("two_swap_while_they_touch",),
+        ("two_swap_while_they_touch",), LOOKS_CHANGE,
     ),
     Mutant(
         "leaps keep their tracks", TRACKER,
         "has_jumped = float(", "has_jumped = False and float(",
-        ("a_stranger_leaps_into_place",),
+        ("a_stranger_leaps_into_place",), LOOKS_CHANGE,
     ),
     Mutant(
         "faces return after any time", TRACKER,
         "if has_jumped or now - path.seen_at > self._settings.reprove_after_s:", "if has_jumped:",
-        ("two_swap_while_hidden",),
+        ("two_swap_while_hidden",), LOOKS_CHANGE,
+    ),
+    Mutant(
+        "a change of looks is ignored", TRACKER, LOOKS_CHANGE.old, LOOKS_CHANGE.new,
+        ("two_swap_in_a_blink",),
     ),
     Mutant(
         "the veil is too small", "edge_node.privacy.veil",

@@ -77,6 +77,7 @@ def cuts(plot: Plot, rng: Rng) -> None:
 
 def cuts_while_analysis_is_slow(plot: Plot, rng: Rng) -> None:
     cuts(plot, rng)
+    plot.script.moves_camera = True
     plot.analysis_s = (0.1, 0.2)
 
 
@@ -130,7 +131,8 @@ def one_who_may_be_shown_leaps_into_place(plot: Plot, rng: Rng) -> None:
 
 
 def two_swap_while_hidden(plot: Plot, rng: Rng) -> None:
-    """Unseen by the detector for a second, two people take each other's exact place."""
+    """Unseen for a while, two people take each other's exact place. The hub takes its time."""
+    plot.hub.slow = [(Span(3.0, 99.0), 1.0)]
     at = FAULT_AT
     for a, b in ((0, 3), (1, 4), (2, 5)):
         at += 1.0
@@ -138,6 +140,27 @@ def two_swap_while_hidden(plot: Plot, rng: Rng) -> None:
         for person in (a, b):
             plot.sight.misses.setdefault(person, []).append(hidden)
         plot.script.swaps.append(((hidden.since + hidden.until) / 2, a, b))
+
+
+def two_swap_in_a_blink(plot: Plot, rng: Rng) -> None:
+    """They take each other's exact place, unseen for less than arouses suspicion: only their looks change.
+    The hub takes its time, so whoever has the other's lease would be seen for long."""
+    plot.hub.slow = [(Span(3.0, 99.0), 1.0)]
+    for number, (a, b) in enumerate(((0, 3), (1, 4), (2, 5))):
+        at = FAULT_AT + 2.5 * number + float(rng.uniform(0.0, 1.0))
+        for person in (a, b):
+            plot.sight.misses[person] = [Span(at - 0.12, at + 0.12)]
+        plot.script.swaps.append((at, a, b))
+
+
+def two_swap_while_frames_wait(plot: Plot, rng: Rng) -> None:
+    """The release thread stands still meanwhile: when the frames from before leave, whoever stands there
+    now has been proven."""
+    plot.analysis_s = (0.1, 0.2)
+    for number, (a, b) in enumerate(((0, 3), (1, 4), (2, 5))):
+        at = FAULT_AT + 3.0 * number + float(rng.uniform(0.0, 0.8))
+        plot.release_stalled.append(Span(at - 0.3, at + 1.2))
+        plot.script.swaps.append((at, a, b))
 
 
 def two_swap_while_they_touch(plot: Plot, rng: Rng) -> None:
@@ -163,7 +186,7 @@ def people_hurry_while_analysis_is_slow(plot: Plot, rng: Rng) -> None:
 
 
 def detector_misses(plot: Plot, rng: Rng) -> None:
-    plot.script.haste = 1.0
+    plot.script.haste = 1.5
     for person in range(PEOPLE):
         plot.sight.misses[person] = several(rng, 5, (0.2, 0.7))
 
@@ -350,7 +373,8 @@ def everything(plot: Plot, rng: Rng) -> None:
 
 ALONE = (
     "a_stranger_leaps_into_place", "one_who_may_be_shown_leaps_into_place", "two_swap_while_hidden",
-    "two_swap_while_they_touch", "people_meet_in_a_row", "camera_freezes",
+    "two_swap_in_a_blink", "two_swap_while_frames_wait", "two_swap_while_they_touch",
+    "people_meet_in_a_row", "camera_freezes",
 )  # fmt: skip
 """Together with slow or frozen analysis these would ask for what nobody can see."""
 
@@ -361,7 +385,8 @@ SCENARIOS: dict[str, Callable[[Plot, Rng], None]] = {
         camera_is_lost_and_back, camera_clock_jumps, cuts, cuts_while_analysis_is_slow, people_come_and_go,
         people_cross, people_cross_while_analysis_is_slow, people_meet_in_a_row,
         a_stranger_leaps_into_place, one_who_may_be_shown_leaps_into_place, two_swap_while_hidden,
-        two_swap_while_they_touch, people_hurry_while_analysis_is_slow,
+        two_swap_in_a_blink, two_swap_while_frames_wait, two_swap_while_they_touch,
+        people_hurry_while_analysis_is_slow,
         detector_misses, detector_flickers, detector_is_unsure, detector_raises,
         detector_returns_nan_boxes, detector_returns_nan_scores, analysis_is_slow, analysis_stalls,
         release_stalls, a_sink_fails, the_veil_fails, the_wall_clock_steps, the_line_is_cut,

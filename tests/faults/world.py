@@ -88,6 +88,8 @@ class Script:
     """What happens in the world during one run. Times in seconds from its start."""
 
     cuts: list[float] = field(default_factory=list)
+    moves_camera: bool = False
+    """After a cut people stand between the places where they stood before; else in each other's."""
     away: dict[int, list[Span]] = field(default_factory=dict)
     """When a person is not in the picture."""
     crossing: list[tuple[int, int]] = field(default_factory=list)
@@ -205,7 +207,7 @@ class World:
 
     def _place(self, index: int, shot: int) -> tuple[float, float]:
         place = int(self._places[shot][index])
-        if shot % 2:  # between the other places: no face of one shot stands where one of the next does
+        if self.script.moves_camera and shot % 2:  # nobody stands where somebody stood before the cut
             row, column = divmod(place, COLUMNS - 1)
             return (column + 1) * WIDTH / COLUMNS, (row + 0.5) * HEIGHT / (ROWS + 1)
         row, column = divmod(place, COLUMNS)

@@ -131,6 +131,8 @@ class Node:
 
     def _make_release(self) -> ReleaseStage:
         release, veil, track = self._settings.release, self._settings.veil, self._settings.track
+        # A file that is streamed once keeps every frame: its recording must have its timing.
+        max_gap_s = float("inf") if self._settings.source.once else release.max_gap_ms / 1000
         return ReleaseStage(
             ReleaseBuffer(
                 ReleaseSettings(
@@ -139,9 +141,7 @@ class Node:
                     lookback_analyses=release.lookback_analyses,
                 )
             ),
-            Timeline(
-                TimelineSettings(backfill_s=track.backfill_ms / 1000, max_gap_s=release.max_gap_ms / 1000)
-            ),
+            Timeline(TimelineSettings(backfill_s=track.backfill_ms / 1000, max_gap_s=max_gap_s)),
             lambda: self._hub.leases,
             VeilSettings(Style(veil.style), veil.growth, veil.captions, allow_weak=veil.allow_weak),
             self._sinks(),

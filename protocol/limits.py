@@ -33,6 +33,12 @@ MAX_CONSENTS = 256
 MAX_PEOPLE_PER_PAGE = 50
 """People in one list message, so that a page stays below MAX_HEADER_BYTES."""
 
+MAX_VISITORS = 16
+"""Unknown people grouped at once: more cannot be told apart by when they came."""
+
+MAX_GROUPING_S = 1_800.0
+"""Visitors are grouped while somebody stands by; half an hour of that is long."""
+
 MAX_HEADER_BYTES = 1_048_576
 """The MessagePack part. The largest honest one is a page of people with their histories."""
 

@@ -229,25 +229,91 @@ class People(Message, frozen=True, kw_only=True, tag="people"):
     more: bool = False
 
 
+# --- visitors (role admin) --------------------------------------------------------------------
+
+
+class StartVisitors(Message, frozen=True, kw_only=True, tag="start-visitors"):
+    """Group the unknown faces of one camera in memory for so long; the camera shows nobody meanwhile."""
+
+    seq: Counter
+    camera: Name
+    duration_s: Annotated[float, Meta(ge=1.0, le=limits.MAX_GROUPING_S)]
+
+
+class ListVisitors(Message, frozen=True, kw_only=True, tag="list-visitors"):
+    seq: Counter
+
+
+class StopVisitors(Message, frozen=True, kw_only=True, tag="stop-visitors"):
+    """Forget every visitor now."""
+
+    seq: Counter
+
+
+class EnrolVisitor(Message, frozen=True, kw_only=True, tag="enrol-visitor"):
+    """Enrol one of the visitors under a name, with a consent; answered by People."""
+
+    seq: Counter
+    visitor: Counter
+    name: Name
+    cameras: Cameras = ()
+    consent_until: EpochSeconds | None = None
+    note: Text = ""
+
+
+class Visitor(Struct, frozen=True, kw_only=True):
+    """Someone unknown who walked past while visitors were grouped."""
+
+    id: Counter
+    looks: Counter
+    quality: Unit
+    """Of the best look."""
+    first_seen_s: Seconds
+    """So long ago, as is `last_seen_s`."""
+    last_seen_s: Seconds
+    ready: bool
+    """Enough good looks to enrol them."""
+
+
+class Visitors(Message, frozen=True, kw_only=True, tag="visitors"):
+    """The answer to the requests of this section but `EnrolVisitor`. `camera` is empty while none is on."""
+
+    seq: Counter
+    camera: Text = ""
+    left_s: Seconds = 0.0
+    visitors: Annotated[tuple[Visitor, ...], Meta(max_length=limits.MAX_VISITORS)] = ()
+
+
+class Notice(Message, frozen=True, kw_only=True, tag="notice"):
+    """The hub has something to tell the people before a camera: a sentence, or nothing any more."""
+
+    text: Text = ""
+
+
 AnyMessage = (
     Hello | Welcome | Heartbeat | Goodbye | Refusal
     | FaceQuery | FaceDecision | Revoke
     | AddPerson | ListPeople | ShowPerson | RemovePerson | GrantConsent | WithdrawConsent | People
+    | StartVisitors | ListVisitors | StopVisitors | EnrolVisitor | Visitors | Notice
 )  # fmt: skip
 
-Request = FaceQuery | AddPerson | ListPeople | ShowPerson | RemovePerson | GrantConsent | WithdrawConsent
-"""What a client asks with a `seq` of its own; answered by FaceDecision, People or Refusal."""
+Request = (
+    FaceQuery | AddPerson | ListPeople | ShowPerson | RemovePerson | GrantConsent | WithdrawConsent
+    | StartVisitors | ListVisitors | StopVisitors | EnrolVisitor
+)  # fmt: skip
+"""What a client asks with a `seq` of its own; answered by FaceDecision, People, Visitors or Refusal."""
 
 CLIENT_MAY_SEND: dict[Role, tuple[type[Message], ...]] = {
     "node": (Hello, Heartbeat, Goodbye, FaceQuery),
     "admin": (
         Hello, Heartbeat, Goodbye,
         AddPerson, ListPeople, ShowPerson, RemovePerson, GrantConsent, WithdrawConsent,
+        StartVisitors, ListVisitors, StopVisitors, EnrolVisitor,
     ),
 }  # fmt: skip
 HUB_MAY_SEND: dict[Role, tuple[type[Message], ...]] = {
-    "node": (Welcome, Heartbeat, Goodbye, Refusal, FaceDecision, Revoke),
-    "admin": (Welcome, Heartbeat, Goodbye, Refusal, People),
+    "node": (Welcome, Heartbeat, Goodbye, Refusal, FaceDecision, Revoke, Notice),
+    "admin": (Welcome, Heartbeat, Goodbye, Refusal, People, Visitors),
 }
 
 

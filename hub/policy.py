@@ -25,6 +25,8 @@ class LiveConsent:
     cameras: frozenset[str]
     """Empty: every camera."""
     until: float | None
+    id: str = field(default="", compare=False)
+    """For the audit log. Another consent with the same terms is no reason to veil."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,12 @@ class Verdict:
     reason: str
     ousted: tuple[int, ...] = ()
     """Tracks of the same session that were shown as this person and must be veiled now."""
+    consent: str = ""
+    """Id of the consent that a reveal rests on; empty where it rests on none (veil-protected)."""
+    gallery_version: int = 0
+    """Of the snapshot that was searched."""
+    threshold: float = 0.0
+    """In force for this decision."""
 
     @staticmethod
     def veil(reason: str) -> Verdict:
@@ -87,5 +95,5 @@ def decide(
         return Verdict.veil("the consent has expired")
     return Verdict(
         True, lease_s, finding.identity, consent.name,
-        min(1.0, finding.similarity), min(2.0, max(0.0, finding.margin)), "consented",
+        min(1.0, finding.similarity), min(2.0, max(0.0, finding.margin)), "consented", consent=consent.id,
     )  # fmt: skip

@@ -133,7 +133,11 @@ class Recognizer:
             look.key, probe[0], look.quality, look.now,
             lambda p: self._gallery.identify(p[None], 2)[0],
         )  # fmt: skip
-        verdict = decide(finding, self._consents, look.node, self._policy, self._wall())
+        verdict = replace(
+            decide(finding, self._consents, look.node, self._policy, self._wall()),
+            gallery_version=self._gallery.version,
+            threshold=self._evidence.settings.threshold,
+        )
         return self._alone(look, verdict) if verdict.reveal and verdict.identity else verdict
 
     def _alone(self, look: Look, verdict: Verdict) -> Verdict:

@@ -190,7 +190,9 @@ class PeopleStore:
         owners = [row.identity for row in rows]
         embeddings = _from_bytes([row.embedding for row in rows], dimension)
         by_identity = {
-            row.identity: LiveConsent(row.identity, row.name, frozenset(_cameras(row.cameras)), row.until)
+            row.identity: LiveConsent(
+                row.identity, row.name, frozenset(_cameras(row.cameras)), row.until, row.id
+            )
             for row in live
         }
         return Gallery(version, dimension, owners, embeddings), by_identity

@@ -45,6 +45,7 @@ class NodeStatus:
         if link is None:
             return LinkState("off", "This node runs without a hub: everyone is veiled.", self._started)
         if link.connected:
-            return LinkState("connected", f"Model {link.model_id}, mode {link.mode}.", link.since)
+            words = f"Model {link.model_id}, mode {link.mode}. {link.notice}".rstrip()
+            return LinkState("connected", words, link.since)
         state = "connecting" if link.reason == "connecting" else "lost"
         return LinkState(state, link.reason, link.since)

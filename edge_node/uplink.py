@@ -20,7 +20,7 @@ import zmq.asyncio
 from edge_node.errors import StartError
 from protocol import limits
 from protocol.keys import KeyPair
-from protocol.messages import AnyMessage, FaceDecision, FaceQuery, Refusal, Revoke, Welcome
+from protocol.messages import AnyMessage, FaceDecision, FaceQuery, Notice, Refusal, Revoke, Welcome
 from protocol.session import (
     ClientSession,
     Counters,
@@ -52,6 +52,8 @@ class LinkState:
     """Why there is no connection; empty while there is one."""
     model_id: str = ""
     mode: str = ""
+    notice: str = ""
+    """What the hub has to say to the people before this camera."""
 
 
 class Uplink:
@@ -212,6 +214,9 @@ class Uplink:
                 self._on_decision(message, now)
             case Revoke():
                 self._on_revoke(message, now)
+            case Notice():
+                s = self.state
+                self.state = LinkState(s.connected, s.since, s.reason, s.model_id, s.mode, message.text)
             case Refusal():
                 self._asked_at.pop(message.seq, None)
                 self._on_refusal(message, now)

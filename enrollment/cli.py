@@ -22,6 +22,7 @@ from enrollment.client import HubClient
 from enrollment.connection import Connection, TimeLimits
 from enrollment.enroll import PersonReport, enroll
 from enrollment.errors import EXIT_REFUSED, EnrollmentError, KeyRefusedError
+from enrollment.visitors import visitor_app
 from protocol.errors import KeyFileError
 from protocol.keys import create_keypair, load_keypair, read_public_key, write_public_key
 from protocol.messages import Person
@@ -336,6 +337,16 @@ def _client(access: Access) -> HubClient:
         )
     limits = TimeLimits(connect_s=access.wait_s)
     return HubClient(Connection(access.hub, keys, hub_key.public, limits))
+
+
+@contextmanager
+def _hub_for(ctx: typer.Context, as_json: bool) -> Iterator[HubClient]:
+    """A connected client for the commands that are mounted from elsewhere."""
+    with _lines_for_errors(as_json), _client(ctx.obj) as hub:
+        yield hub
+
+
+app.add_typer(visitor_app(_hub_for), name="visitor")
 
 
 @contextmanager

@@ -15,12 +15,17 @@ from enrollment.examine import AcceptedPhoto
 from enrollment.inputs import ConsentTerms
 from protocol.messages import (
     AddPerson,
+    EnrolVisitor,
     GrantConsent,
     ListPeople,
+    ListVisitors,
     People,
     Person,
     RemovePerson,
     ShowPerson,
+    StartVisitors,
+    StopVisitors,
+    Visitors,
     WithdrawConsent,
 )
 
@@ -107,6 +112,38 @@ class HubClient:
                 lambda session, seq: WithdrawConsent(session=session, seq=seq, name=name)
             )
         )
+
+    def start_visitors(self, camera: str, duration_s: float) -> Visitors:
+        """Group the unknown faces of a camera for so long; forgets those of an earlier time."""
+        return self._connection.ask(
+            Visitors,
+            lambda session, seq: StartVisitors(
+                session=session, seq=seq, camera=camera, duration_s=duration_s
+            ),
+        )
+
+    def visitors(self) -> Visitors:
+        """Who walked past so far."""
+        return self._connection.ask(Visitors, lambda session, seq: ListVisitors(session=session, seq=seq))
+
+    def stop_visitors(self) -> Visitors:
+        """Have the hub forget every visitor now."""
+        return self._connection.ask(Visitors, lambda session, seq: StopVisitors(session=session, seq=seq))
+
+    def enrol_visitor(self, visitor: int, name: str, terms: ConsentTerms) -> Person:
+        """Enrol one of them under a name, with a consent."""
+        answer = self._connection.request(
+            lambda session, seq: EnrolVisitor(
+                session=session,
+                seq=seq,
+                visitor=visitor,
+                name=name,
+                cameras=terms.cameras,
+                consent_until=terms.until,
+                note=terms.note,
+            )
+        )
+        return _only(answer)
 
     def _page(self, after: str) -> People:
         return self._connection.request(

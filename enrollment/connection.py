@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -26,9 +26,10 @@ from protocol import limits
 from protocol.codec import decode
 from protocol.errors import RemoteProtocolError
 from protocol.keys import KeyPair
-from protocol.messages import AnyMessage, People, Refusal
+from protocol.messages import AnyMessage, People, Refusal, Visitors
 from protocol.session import ClientSession, Event, MessageReceived, PeerLost
 
+A = TypeVar("A", People, Visitors)
 Build = Callable[[bytes, int], AnyMessage]
 """(session, seq) -> the request: built again where a session had to be opened anew."""
 
@@ -115,13 +116,20 @@ class Connection:
             self.close()
 
     def request(self, build: Build, payloads: Sequence[bytes] = ()) -> People:
-        """Ask and wait for the answer. Raises HubRefusalError, HubUnreachableError, KeyRefusedError."""
+        """`ask` for what is answered with people."""
+        return self.ask(People, build, payloads)
+
+    def ask(self, kind: type[A], build: Build, payloads: Sequence[bytes] = ()) -> A:
+        """Ask and wait for the answer, which is of one kind.
+
+        Raises HubRefusalError, HubUnreachableError, KeyRefusedError.
+        """
         self.keep_alive()
         for _ in range(2):
             if self._session is None or not self._session.is_open:
                 self.open()
             try:
-                return self._exchange(build, payloads)
+                return self._exchange(kind, build, payloads)
             except _SessionUnknownError:
                 self.close()
         raise HubUnreachableError(f"the hub at {self._address} forgets its sessions: look at its log")
@@ -187,7 +195,7 @@ class Connection:
 
     # --- exchanging -------------------------------------------------------------------------
 
-    def _exchange(self, build: Build, payloads: Sequence[bytes]) -> People:
+    def _exchange(self, kind: type[A], build: Build, payloads: Sequence[bytes]) -> A:
         session = self._session
         if session is None:
             raise ValueError("the connection is not open")
@@ -198,7 +206,7 @@ class Connection:
         while now < deadline:
             until = min(deadline, session.next_deadline(now))
             for event in self._take_in(max(0.0, until - now)):
-                answer = self._answer_in(event, seq)
+                answer = self._answer_in(kind, event, seq)
                 if answer is not None:
                     return answer
             now = time.monotonic()
@@ -207,10 +215,10 @@ class Connection:
             "look with veilcast-enroll list whether it was done"
         )
 
-    def _answer_in(self, event: Event, seq: int) -> People | None:
+    def _answer_in(self, kind: type[A], event: Event, seq: int) -> A | None:
         match event:
-            case MessageReceived(message=People(seq=answered) as people) if answered == seq:
-                return people
+            case MessageReceived(message=answer) if isinstance(answer, kind) and answer.seq == seq:
+                return answer
             # Bytes that the hub could not read have no number; only one request is under way.
             case MessageReceived(message=Refusal(seq=refused) as refusal) if refused in (0, seq):
                 raise HubRefusalError(refusal.code, refusal.text)

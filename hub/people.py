@@ -17,15 +17,16 @@ import numpy as np
 
 from hub.embedding.port import Embeddings, ModelManifest
 from hub.errors import DeclinedError
-from hub.gallery import Candidate
 from hub.recognizer import Recognizer
 from hub.store.errors import ConflictError, NotFoundError, StoreError
 from hub.store.people import NewConsent, NewTemplate, PeopleStore
+from hub.visitors import VisitorLooks
 from protocol import limits
 from protocol.codec import encode
 from protocol.errors import LocalProtocolError
 from protocol.messages import (
     AddPerson,
+    EnrolVisitor,
     GrantConsent,
     ListPeople,
     People,
@@ -38,7 +39,9 @@ from vision.crops import FaceCrop, decode_crop
 from vision.errors import CropError
 
 R = TypeVar("R")
-AdminRequest = AddPerson | ListPeople | ShowPerson | RemovePerson | GrantConsent | WithdrawConsent
+AdminRequest = (
+    AddPerson | EnrolVisitor | ListPeople | ShowPerson | RemovePerson | GrantConsent | WithdrawConsent
+)
 InInference = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs a function in the inference thread, which owns the recognizer."""
 
@@ -64,10 +67,12 @@ class PeopleDesk:
         self._changing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
 
-    async def answer(self, request: AdminRequest, photos: Sequence[bytes]) -> People:
-        """Do what is asked. Raises DeclinedError where it is not done."""
+    async def answer(
+        self, request: AdminRequest, photos: Sequence[bytes], looks: VisitorLooks | None = None
+    ) -> People:
+        """Do what is asked; `looks` belong to EnrolVisitor. Raises DeclinedError where it is not done."""
         try:
-            return await self._answer(request, photos)
+            return await self._answer(request, photos, looks)
         except NotFoundError as exc:
             raise DeclinedError("not-found", str(exc)) from exc
         except ConflictError as exc:
@@ -83,7 +88,9 @@ class PeopleDesk:
         """Wait for the call under way."""
         await asyncio.to_thread(self._thread.shutdown)
 
-    async def _answer(self, request: AdminRequest, photos: Sequence[bytes]) -> People:
+    async def _answer(
+        self, request: AdminRequest, photos: Sequence[bytes], looks: VisitorLooks | None
+    ) -> People:
         now = self._wall()
         match request:
             case ListPeople():
@@ -94,35 +101,51 @@ class PeopleDesk:
                 person = await self.in_store(self._store.show, request.name, now)
                 return self._about(request, person, self._version())
         async with self._changing:
-            person = await self._change(request, photos, now)
+            person = await self._change(request, photos, looks, now)
             version = await self._on_change()
         return self._about(request, person, version)
 
     async def _change(
         self,
-        request: AddPerson | RemovePerson | GrantConsent | WithdrawConsent,
+        request: AddPerson | EnrolVisitor | RemovePerson | GrantConsent | WithdrawConsent,
         photos: Sequence[bytes],
+        looks: VisitorLooks | None,
         now: float,
     ) -> Person:
         match request:
             case AddPerson():
                 return await self._add(request, photos, now)
+            case EnrolVisitor():
+                assert looks is not None, "hub.visitor_desk brings them"
+                origins = [("seen by a camera", quality) for quality in looks.qualities]
+                return await self._enrol(request, looks.embeddings, origins, now)
             case GrantConsent():
                 consent = _consent(request.cameras, request.until, request.note, now)
                 return await self.in_store(self._store.grant, request.name, consent, now)
             case WithdrawConsent():
                 return await self.in_store(self._store.withdraw, request.name, now)
             case RemovePerson():
-                return await self.in_store(self._store.remove, request.name, now)
+                return (await self.in_store(self._store.remove, request.name, now)).person
 
     async def _add(self, request: AddPerson, photos: Sequence[bytes], now: float) -> Person:
         check_name(request.name)
-        consent = _consent(request.cameras, request.consent_until, request.note, now)
         crops = await asyncio.to_thread(_crops, request, photos)
+        embeddings = await self._in_inference(lambda: self._recognizer.embed_photos(crops))
+        return await self._enrol(request, embeddings, [(p.source, p.quality) for p in request.photos], now)
+
+    async def _enrol(
+        self,
+        request: AddPerson | EnrolVisitor,
+        embeddings: Embeddings,
+        origins: Sequence[tuple[str, float]],
+        now: float,
+    ) -> Person:
+        """Keep embeddings (N, D) of these (source, quality), unless somebody else has that face."""
+        check_name(request.name)
+        consent = _consent(request.cameras, request.consent_until, request.note, now)
         known = await self._known(request.name, now)
-        embeddings, nearest = await self._in_inference(
-            lambda: self._embed(crops, known.identity if known else "")
-        )
+        besides = known.identity if known else ""
+        nearest = await self._in_inference(lambda: self._recognizer.nearest(embeddings, besides))
         if nearest is not None and nearest.similarity >= self._manifest.threshold:
             twin = await self.in_store(self._name_of, nearest.identity, now)
             raise DeclinedError(
@@ -131,8 +154,8 @@ class PeopleDesk:
                 f"add photos to that name, or remove it first",
             )
         templates = [
-            NewTemplate(embedding, self._manifest.model_id, photo.source, photo.quality)
-            for embedding, photo in zip(embeddings, request.photos, strict=True)
+            NewTemplate(embedding, self._manifest.model_id, source, quality)
+            for embedding, (source, quality) in zip(embeddings, origins, strict=True)
         ]
         holds = known is not None and _holds(known, consent, now)
         return await self.in_store(self._store.add, request.name, templates, None if holds else consent, now)
@@ -142,10 +165,6 @@ class PeopleDesk:
             return await self.in_store(self._store.show, name, now)
         except NotFoundError:
             return None
-
-    def _embed(self, crops: Sequence[FaceCrop], known: str) -> tuple[Embeddings, Candidate | None]:
-        embeddings = self._recognizer.embed_photos(crops)
-        return embeddings, self._recognizer.nearest(embeddings, besides=known)
 
     def _name_of(self, identity: str, now: float) -> str:
         """The name behind an identity; rare enough to look through everyone."""

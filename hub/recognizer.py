@@ -15,6 +15,7 @@ from hub.embedding.port import Embedder, Embeddings
 from hub.evidence import EvidenceBook, EvidenceSettings, TrackKey
 from hub.gallery import Candidate, Gallery
 from hub.policy import LiveConsent, PolicySettings, Verdict, decide
+from hub.visitors import VisitorBook
 from protocol.messages import Landmarks
 from vision.crops import FaceCrop, decode_crop
 from vision.errors import CropError
@@ -48,7 +49,7 @@ class RejectedLook:
 
 
 class Recognizer:
-    """`wall` gives UTC epoch seconds, for consents."""
+    """`wall` gives UTC epoch seconds, for consents. `visitors` sees every look, and keeps none by default."""
 
     def __init__(
         self,
@@ -58,7 +59,9 @@ class Recognizer:
         evidence: EvidenceSettings,
         policy: PolicySettings,
         wall: Callable[[], float],
+        visitors: VisitorBook | None = None,
     ) -> None:
+        self._visitors = visitors
         self._embedder = embedder
         self._gallery = gallery
         self._consents = dict(consents)
@@ -133,6 +136,8 @@ class Recognizer:
             look.key, probe[0], look.quality, look.now,
             lambda p: self._gallery.identify(p[None], 2)[0],
         )  # fmt: skip
+        if self._visitors is not None:
+            self._visitors.take(look.key, probe[0], look.quality, bool(finding.identity), look.now)
         verdict = replace(
             decide(finding, self._consents, look.node, self._policy, self._wall()),
             gallery_version=self._gallery.version,

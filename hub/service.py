@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -26,11 +27,14 @@ from hub.people import AdminRequest, PeopleDesk
 from hub.policy import LiveConsent, PolicySettings, Verdict
 from hub.recognizer import Look, Recognizer, RejectedLook
 from hub.server import Server
+from hub.store.alone import OwnedStore
 from hub.store.errors import StoreError
 from hub.store.people import PeopleStore
+from hub.visitor_desk import VisitorDesk, VisitorRequest
+from hub.visitors import VisitorBook
 from protocol import limits
 from protocol.keys import KeyPair, Peer
-from protocol.messages import AnyMessage, FaceDecision, FaceQuery, Request, Revoke, clip
+from protocol.messages import AnyMessage, FaceDecision, FaceQuery, Notice, Request, Revoke, clip
 from protocol.session import HubFacts
 
 log = logging.getLogger(__name__)
@@ -42,7 +46,7 @@ REPORT_EVERY_S = 1.0
 
 def open_hub(settings: HubSettings, keys: KeyPair, wall: Callable[[], float] = time.time) -> Hub:
     """Open store and model. Raises StoreError, ModelError."""
-    store = PeopleStore(settings.files.people)
+    store = OwnedStore(settings.files.people, os.environ)
     embedder = open_embedder(settings.recognition.model, threads=settings.recognition.threads)
     return Hub(settings, keys, store, embedder, wall)
 
@@ -66,6 +70,7 @@ class Hub:
         gallery, consents = self._load()
         self._live = _live(gallery, consents)
         self._is_stale = False
+        visitors = VisitorBook(self._manifest.dimension, self._manifest.threshold)
         self._recognizer = Recognizer(
             embedder,
             gallery,
@@ -78,6 +83,7 @@ class Hub:
             ),
             PolicySettings(settings.cameras.default_mode, settings.cameras.modes, settings.decisions.lease_s),
             wall,
+            visitors,
         )
         recognition = settings.recognition
         self._batcher: Batcher[Look, Verdict | RejectedLook] = Batcher(
@@ -88,6 +94,9 @@ class Hub:
         )
         self._desk = PeopleDesk(
             store, self._recognizer, self._manifest, self._in_inference, self._people_changed, wall
+        )
+        self._visitors = VisitorDesk(
+            visitors, self._desk, self._in_inference, lambda c: c in self._nodes.values(), self._notify, wall
         )
         self._server = Server(settings.for_server, keys, settings.files.allow_list, self)
         self._nodes: dict[bytes, str] = {}
@@ -123,6 +132,7 @@ class Hub:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.stop()
+        await self._visitors.close()
         await self._batcher.close()
         await self._desk.close()
         self._store.close()
@@ -148,6 +158,8 @@ class Hub:
     def opened(self, peer: Peer, session: bytes) -> None:
         if peer.role == "node":
             self._nodes[session] = peer.name
+            if words := self._visitors.words(peer.name):
+                self._server.push(session, Notice(session=session, text=words))
 
     def lost(self, peer: Peer, session: bytes) -> None:
         if self._nodes.pop(session, None) is None:
@@ -162,6 +174,8 @@ class Hub:
         """A decision for a node, people for an admin. Raises DeclinedError."""
         if isinstance(request, FaceQuery):
             return await self._decide(peer, request, payloads[0])
+        if isinstance(request, VisitorRequest):
+            return await self._visitors.answer(request)
         return await self._desk.answer(request, payloads)
 
     async def _decide(self, peer: Peer, query: FaceQuery, crop: bytes) -> FaceDecision:
@@ -189,6 +203,8 @@ class Hub:
                 query.session,
                 Revoke(session=query.session, tracks=verdict.ousted, reason="another face is this person"),
             )
+        if verdict.reveal and self._visitors.words(peer.name):
+            verdict = Verdict.veil("visitors are being grouped here")
         if verdict.reveal and not self._still_permits(verdict, peer.name):
             # The consent ended while this was computed; the node has been told already.
             verdict = Verdict.veil("no live consent")
@@ -235,6 +251,14 @@ class Hub:
                 for at in range(0, len(gone), limits.MAX_TRACKS):
                     self._revoke(session, gone[at : at + limits.MAX_TRACKS])
 
+    def _notify(self, camera: str, text: str) -> None:
+        """Put a text on the page of a camera; where there is one, nobody is shown from now on."""
+        for session, name in list(self._nodes.items()):
+            if name == camera:
+                if text:
+                    self._revoke(session, ())
+                self._server.push(session, Notice(session=session, text=text))
+
     def _revoke(self, session: bytes, identities: tuple[str, ...]) -> None:
         self._counts["revocations"] += 1
         revoke = Revoke(session=session, identities=identities, reason="consent ended")
@@ -245,6 +269,7 @@ class Hub:
         """End consents on their date; read the store again where that has failed."""
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
+            await self._visitors.poll()
             wall = self._wall()
             if wall >= self._live.next_expiry():
                 self._become(self._live.at(wall))

@@ -16,7 +16,7 @@ from edge_node.uplink import MAX_IN_FLIGHT, Uplink
 from hub.server import ServerSettings
 from protocol.errors import LocalProtocolError
 from protocol.keys import KeyPair, Peer
-from protocol.messages import AnyMessage, FaceDecision, Refusal, Request, Revoke, Welcome
+from protocol.messages import AnyMessage, FaceDecision, Notice, Refusal, Request, Revoke, Welcome
 from tests.hub_fake import FakeHandler, Keyring, running
 
 LANDMARKS = np.array([(80, 90), (140, 90), (110, 125), (90, 160), (135, 160)], np.float32)
@@ -104,6 +104,27 @@ async def test_a_revocation_is_heard(keys: Keyring) -> None:
         revoke = await owner.next()
         assert isinstance(revoke, Revoke)
         assert revoke.identities == ("p1",)
+
+
+async def test_a_notice_is_kept_until_it_is_withdrawn_or_the_line_is_lost(keys: Keyring) -> None:
+    owner, handler = Owner(), FakeHandler()
+    door = keys.client("door")
+    async with (
+        running(keys, handler) as server,
+        going(owner.uplink(server.address, door, keys.hub.public)) as uplink,
+    ):
+        await owner.next()
+        _, _, session = await handler.next()
+        for text in ("Visitors are being grouped until 14:05.", ""):
+            assert server.push(session, Notice(session=session, text=text))
+            assert server.push(session, Revoke(session=session))
+            await owner.next()
+            assert uplink.state.notice == text
+            assert uplink.state.connected
+        server.push(session, Notice(session=session, text="again"))
+        await server.stop()
+        assert isinstance(await owner.next(), str)
+        assert uplink.state.notice == ""
 
 
 async def test_a_hub_that_is_restarted_is_found_again(keys: Keyring) -> None:

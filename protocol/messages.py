@@ -146,7 +146,7 @@ class Photo(Struct, frozen=True, kw_only=True):
     """Where it came from, for people to read: a file name without its folder."""
 
 
-class AddPerson(Message, frozen=True, kw_only=True, tag="add-person"):
+class AddPerson(Message, frozen=True, kw_only=True, tag="add-person", omit_defaults=True):
     """Enrol photos under a name: a new person with a consent, or more photos of a known one."""
 
     seq: Counter
@@ -155,6 +155,8 @@ class AddPerson(Message, frozen=True, kw_only=True, tag="add-person"):
     cameras: Cameras = ()
     consent_until: EpochSeconds | None = None
     note: Text = ""
+    keep_photos: bool = False
+    """The crops are kept as well, encrypted like the templates."""
 
 
 class ListPeople(Message, frozen=True, kw_only=True, tag="list-people"):
@@ -198,13 +200,15 @@ class Consent(Struct, frozen=True, kw_only=True):
     note: Text
 
 
-class Template(Struct, frozen=True, kw_only=True):
+class Template(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Provenance of one kept embedding; the embedding itself never leaves the hub."""
 
     model_id: Text
     source: Text
     quality: Unit
     added_at: EpochSeconds
+    photo_kept: bool = False
+    """The crop it was made of is kept as well."""
 
 
 class Person(Struct, frozen=True, kw_only=True):

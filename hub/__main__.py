@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from hub.command_line import ConfigOption, StateOption, made, one_line_errors, settings_of
 from hub.config import HubSettings, StateFiles
-from hub.errors import HubError
 from hub.service import open_hub
-from hub.store.errors import StoreError
-from protocol.errors import KeyFileError, SettingsError
+from hub.vault import key_source
+from protocol.errors import KeyFileError
 from protocol.keys import (
     KeyPair,
     Peer,
@@ -34,12 +33,9 @@ from protocol.keys import (
     write_public_key,
 )
 from protocol.messages import Role
-from protocol.settings import load_settings
-from vision.errors import VisionError
 
 log = logging.getLogger("hub")
 
-EXIT_FAILED = 1
 HELP = "The hub: face crops in, decisions out. Only keys that were let in can talk to it."
 EPILOG = """Examples:
 
@@ -66,14 +62,6 @@ app = typer.Typer(
 keys_app = typer.Typer(help="Who may connect.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", help="Settings file; see deploy/hub.toml."),
-]
-StateOption = Annotated[
-    Path | None,
-    typer.Option("--state", metavar="DIR", help="The state folder, instead of the settings' one."),
-]
 FolderArgument = Annotated[Path, typer.Argument(metavar="OUTDIR", help="Folder for the files.")]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Of the node or person.")]
 
@@ -99,16 +87,18 @@ def run(
     )
     for noisy in ("asyncio", "zmq.auth"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    with _one_line_errors():
-        asyncio.run(_serve(_settings(config, state, listen)))
+    with one_line_errors():
+        asyncio.run(_serve(settings_of(config, state, listen)))
 
 
 @app.command()
 def init(config: ConfigOption = None, state: StateOption = None) -> None:
     """Make the state folder and the hub's key; print the public key. Changes nothing that is there."""
-    with _one_line_errors():
-        files = _settings(config, state).files
+    with one_line_errors():
+        files = settings_of(config, state).files
         keys, is_new = _make_state(files)
+        if not files.people.exists():
+            key_source(files.folder, os.environ).take_or_create()
         typer.echo(f"{'made' if is_new else 'kept'} {files.folder}")
         typer.echo(f"public key {keys.public.decode()} in {files.public_key}")
 
@@ -120,16 +110,16 @@ def add(
     state: StateOption = None,
 ) -> None:
     """Let a public key in. A hub that runs notices within a second."""
-    with _one_line_errors():
-        files = _made(_settings(config, state).files)
+    with one_line_errors():
+        files = made(settings_of(config, state).files)
         _authorize(files, read_public_key(file))
 
 
 @keys_app.command("list")
 def list_keys(config: ConfigOption = None, state: StateOption = None) -> None:
     """Who is let in: role and name, one a line."""
-    with _one_line_errors():
-        peers, problems = scan_public_keys(_made(_settings(config, state).files).allow_list)
+    with one_line_errors():
+        peers, problems = scan_public_keys(made(settings_of(config, state).files).allow_list)
         for peer in sorted(peers.values(), key=lambda p: (p.role, p.name)):
             typer.echo(f"{peer.role}\t{peer.name}")
         if problems:
@@ -144,8 +134,8 @@ def remove(
     state: StateOption = None,
 ) -> None:
     """Shut a key out. A hub that runs ends its session within a second; the node then veils everyone."""
-    with _one_line_errors():
-        files = _made(_settings(config, state).files)
+    with one_line_errors():
+        files = made(settings_of(config, state).files)
         peer = Peer(name, "admin" if admin else "node")
         path = allowed_file(files.allow_list, peer)
         try:
@@ -166,8 +156,8 @@ def make_node(
     state: StateOption = None,
 ) -> None:
     """Make a node's key, let it in, and write what the node needs: node.key and hub.pub."""
-    with _one_line_errors():
-        _make_client(_made(_settings(config, state).files), name, "node", outdir)
+    with one_line_errors():
+        _make_client(made(settings_of(config, state).files), name, "node", outdir)
 
 
 @keys_app.command("make-admin")
@@ -178,28 +168,13 @@ def make_admin(
     state: StateOption = None,
 ) -> None:
     """Make a key for someone who enrols people, let it in, and write admin.key and hub.pub."""
-    with _one_line_errors():
-        _make_client(_made(_settings(config, state).files), name, "admin", outdir)
+    with one_line_errors():
+        _make_client(made(settings_of(config, state).files), name, "admin", outdir)
 
 
 def main() -> None:
     """Entry point of `veilcast-hub`."""
     app()
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    try:
-        yield
-    except (HubError, KeyFileError, SettingsError, StoreError, VisionError) as exc:
-        typer.echo(f"veilcast-hub: {exc}", err=True)
-        raise typer.Exit(EXIT_FAILED) from exc
-
-
-def _settings(config: Path | None, state: Path | None, listen: str | None = None) -> HubSettings:
-    """The command line's words stand above the file's."""
-    settings = load_settings(config, HubSettings) if config is not None else HubSettings()
-    return settings.with_options(str(state) if state is not None else None, listen)
 
 
 def _make_state(files: StateFiles) -> tuple[KeyPair, bool]:
@@ -215,12 +190,6 @@ def _make_state(files: StateFiles) -> tuple[KeyPair, bool]:
     except OSError as exc:
         raise KeyFileError(f"{files.allow_list}: cannot be made: {exc.strerror}") from exc
     return keys, is_new
-
-
-def _made(files: StateFiles) -> StateFiles:
-    if not files.key.exists():
-        raise KeyFileError(f"there is no hub in {files.folder}; run: veilcast-hub init")
-    return files
 
 
 def _authorize(files: StateFiles, key: PublicKey) -> None:

@@ -39,6 +39,9 @@ MAX_VISITORS = 16
 MAX_GROUPING_S = 1_800.0
 """Visitors are grouped while somebody stands by; half an hour of that is long."""
 
+MAX_PIECES = 512
+"""Pieces of a document in one message: with MAX_TEXT_CHARS characters each a quarter of a megabyte."""
+
 MAX_HEADER_BYTES = 1_048_576
 """The MessagePack part. The largest honest one is a page of people with their histories."""
 

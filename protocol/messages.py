@@ -233,6 +233,38 @@ class People(Message, frozen=True, kw_only=True, tag="people"):
     more: bool = False
 
 
+# --- what a person may ask (role admin) ---------------------------------------------------------
+
+
+class ExportPerson(Message, frozen=True, kw_only=True, tag="export-person"):
+    """Ask for all that is kept about a person; for what is left of it by the digest of the first answer."""
+
+    seq: Counter
+    name: Name
+    digest: Text = ""
+    offset: Counter = 0
+
+
+class ShowReceipt(Message, frozen=True, kw_only=True, tag="show-receipt"):
+    """Ask for the signed receipt of an erasure."""
+
+    seq: Counter
+    identity: IdentityId
+
+
+class Document(Message, frozen=True, kw_only=True, tag="document"):
+    """A JSON text in ASCII, or a part of one: `pieces`, joined, begin at character `offset` of `total`.
+
+    Pieces, because a header holds short texts only. `digest`: SHA-256 of the whole, in hexadecimal digits.
+    """
+
+    seq: Counter
+    digest: Text
+    total: Counter
+    offset: Counter
+    pieces: Annotated[tuple[Text, ...], Meta(max_length=limits.MAX_PIECES)]
+
+
 # --- visitors (role admin) --------------------------------------------------------------------
 
 
@@ -298,26 +330,30 @@ AnyMessage = (
     Hello | Welcome | Heartbeat | Goodbye | Refusal
     | FaceQuery | FaceDecision | Revoke
     | AddPerson | ListPeople | ShowPerson | RemovePerson | GrantConsent | WithdrawConsent | People
+    | ExportPerson | ShowReceipt | Document
     | StartVisitors | ListVisitors | StopVisitors | EnrolVisitor | Visitors | Notice
 )  # fmt: skip
 
 Request = (
     FaceQuery | AddPerson | ListPeople | ShowPerson | RemovePerson | GrantConsent | WithdrawConsent
+    | ExportPerson | ShowReceipt
     | StartVisitors | ListVisitors | StopVisitors | EnrolVisitor
 )  # fmt: skip
-"""What a client asks with a `seq` of its own; answered by FaceDecision, People, Visitors or Refusal."""
+"""What a client asks with a `seq` of its own; answered by FaceDecision, People, Document, Visitors or
+Refusal."""
 
 CLIENT_MAY_SEND: dict[Role, tuple[type[Message], ...]] = {
     "node": (Hello, Heartbeat, Goodbye, FaceQuery),
     "admin": (
         Hello, Heartbeat, Goodbye,
         AddPerson, ListPeople, ShowPerson, RemovePerson, GrantConsent, WithdrawConsent,
+        ExportPerson, ShowReceipt,
         StartVisitors, ListVisitors, StopVisitors, EnrolVisitor,
     ),
 }  # fmt: skip
 HUB_MAY_SEND: dict[Role, tuple[type[Message], ...]] = {
     "node": (Welcome, Heartbeat, Goodbye, Refusal, FaceDecision, Revoke, Notice),
-    "admin": (Welcome, Heartbeat, Goodbye, Refusal, People, Visitors),
+    "admin": (Welcome, Heartbeat, Goodbye, Refusal, People, Document, Visitors),
 }
 
 

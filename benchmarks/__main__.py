@@ -11,9 +11,9 @@ from typing import Any
 
 from benchmarks.machine import describe
 
-NAMES = ("node", "leak", "faults", "overload", "embed", "calibrate")
-WITH_PICTURES = ("leak", "overload")
-"""These write pictures of what they found to `--out`."""
+NAMES = ("node", "leak", "faults", "overload", "embed", "calibrate", "quantize")
+WITH_PICTURES = ("leak", "overload", "quantize")
+"""These write what they found to `--out`, most of it as pictures."""
 
 
 def main() -> int:

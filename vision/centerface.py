@@ -8,7 +8,11 @@ imported. Implements `vision.detections.FaceFinder`. Why this one: docs/adr/0007
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import resources
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -20,6 +24,7 @@ from vision.detections import Detections, Image
 from vision.errors import ModelError
 from vision.geometry import iou_matrix, strict_nms
 from vision.model_store import CENTERFACE, asset_path, built
+from vision.quantize import Range, prepared, quantized
 from vision.runtime import SMALL_THREADS, Network, RuntimeName, load_network
 
 STRIDE_PX = 4
@@ -45,6 +50,7 @@ HINT = 0.12
 """From this score on the glance knows better than the expectation where a face is."""
 MAX_OFF_CENTER = 0.6
 """In face sizes: what a close look finds further from where the spot was is somebody else."""
+RANGES = "centerface_ranges.json"
 BATCHES = (1, 2, 3, 4, 5, 6, 8)
 """Numbers of looks that a network is compiled for; the last is the most for a frame (20 ms)."""
 
@@ -68,6 +74,8 @@ class CenterFaceSettings:
     """Of a close look."""
     overlap: float = 0.3
     """Of two boxes whose IoU exceeds this the weaker goes."""
+    precision: Literal["int8", "fp32"] = "int8"
+    """Of the glance; close looks are always made in floats."""
     runtime: RuntimeName = "auto"
     threads: int = 0
 
@@ -77,10 +85,13 @@ class CenterFace:
 
     def __init__(self, settings: CenterFaceSettings | None = None) -> None:
         self._settings = s = settings or CenterFaceSettings()
-        self._path = built(f"centerface-{CENTERFACE.sha256[:12]}-v1.onnx", _with_open_shapes)
+        path = built(f"centerface-{CENTERFACE.sha256[:12]}-v1.onnx", _in_floats)
+        self._path = path
+        if s.precision == "int8":
+            self._path = built(f"centerface-{CENTERFACE.sha256[:12]}-int8-v1.onnx", _in_eight_bits)
         self._networks: dict[tuple[int, int], Network] = {}
         self._close = {
-            n: load_network(self._path, s.runtime, SMALL_THREADS, (n, 3, SIDE_PX, SIDE_PX)) for n in BATCHES
+            n: load_network(path, s.runtime, SMALL_THREADS, (n, 3, SIDE_PX, SIDE_PX)) for n in BATCHES
         }
         self._memory = Memory()
 
@@ -92,7 +103,7 @@ class CenterFace:
         looks: int = BATCHES[-1],
     ) -> Detections:
         """The faces of a picture (H, W, 3) BGR. Scores are not comparable with a `Detector`'s."""
-        glance = self._glance(image)
+        glance = self.glance(image)
         is_sure = glance.scores >= SURE
         sure = _rows(glance, np.flatnonzero(is_sure))
         settled = np.concatenate([sure.boxes_xyxy, settled_xyxy])
@@ -119,12 +130,11 @@ class CenterFace:
         found = _joined(sure, confirmed, _rows(unsure, np.flatnonzero(is_likely)), waiting)
         return _rows(found, strict_nms(found.boxes_xyxy, found.scores, SAME_SPOT))
 
-    def _glance(self, image: Image) -> Detections:
+    def glance(self, image: Image) -> Detections:
         """What the network makes of the whole picture, reduced."""
         height, width = image.shape[:2]
-        scale = min(1.0, self._settings.width_px / max(height, width))
-        size = (_on_grid(width * scale), _on_grid(height * scale))
-        blob = cv2.dnn.blobFromImage(image, 1.0, size, (0, 0, 0), swapRB=True)
+        blob = blob_of(image, self._settings.width_px)
+        size = (blob.shape[3], blob.shape[2])
         heat, extent, offset, points = _finite(self._network(size).run(blob))
         found = _decoded(heat[0, 0], extent[0], offset[0], points[0], GLANCE_SCORE, self._settings.overlap)
         to_image = np.array([width / size[0], height / size[1]], np.float32)
@@ -252,17 +262,44 @@ def _finite(outputs: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     return outputs
 
 
+def blob_of(image: Image, width_px: int) -> NDArray[np.float32]:
+    """(1, 3, h, w) float32: the picture as the network takes it, its longer side `width_px` at most."""
+    height, width = image.shape[:2]
+    scale = min(1.0, width_px / max(height, width))
+    size = (_on_grid(width * scale), _on_grid(height * scale))
+    return np.asarray(cv2.dnn.blobFromImage(image, 1.0, size, (0, 0, 0), swapRB=True), np.float32)
+
+
 def _on_grid(length: float) -> int:
     return max(GRID_PX, int(np.ceil(length / GRID_PX)) * GRID_PX)
 
 
-def _with_open_shapes() -> bytes:
+def _in_floats() -> bytes:
+    return bytes(_with_open_shapes(onnx.load(str(asset_path(CENTERFACE)))).SerializeToString())
+
+
+def _in_eight_bits() -> bytes:
+    """Two thirds of the time: the ranges were measured by `benchmarks.quantize`, docs/adr/0009."""
+    model = with_open_inputs()
+    return bytes(quantized(model, ranges()).SerializeToString())
+
+
+def with_open_inputs() -> onnx.ModelProto:
+    """The network as `vision.quantize` takes it."""
+    return _with_open_shapes(prepared(onnx.load(str(asset_path(CENTERFACE)))))
+
+
+def ranges() -> Mapping[str, Range]:
+    """The range of each value that a convolution reads, by its name in the graph."""
+    text = resources.files("vision").joinpath(RANGES).read_text()
+    return {name: (low, high) for name, (low, high) in json.loads(text).items()}
+
+
+def _with_open_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     """The published file fixes a batch of ten 32x32 pictures; every runtime can then be given any."""
-    model = onnx.load(str(asset_path(CENTERFACE)))
     for value, names in ((model.graph.input[0], "n3hw"), *((o, "ncij") for o in model.graph.output)):
         for axis, name in zip(value.type.tensor_type.shape.dim, names, strict=True):
             if name not in "3c":
                 axis.dim_param = name
     del model.graph.value_info[:]
-    data: bytes = model.SerializeToString()
-    return data
+    return model

@@ -89,7 +89,7 @@ def test_a_small_face_is_looked_at_closely() -> None:
 def test_where_a_face_was_expected_is_looked_at_even_if_the_glance_saw_nothing() -> None:
     finder = CenterFace(CenterFaceSettings(width_px=480))
     truth = face_of(finder.detect(small_astronaut()))
-    finder._glance = lambda image: Detections.none()  # type: ignore[method-assign]
+    finder.glance = lambda image: Detections.none()  # type: ignore[method-assign]
     assert len(finder.detect(small_astronaut())) == 0
     found = finder.detect(small_astronaut(), expected_xyxy=truth[None] + np.float32(4))
     assert iou_matrix(found.boxes_xyxy, truth[None]).max() > 0.6
@@ -110,7 +110,7 @@ def test_what_promises_much_is_a_face_even_if_there_is_no_look() -> None:
     for looks, score, count in ((8, LIKELY + 0.05, 1), (8, UNSEEN + 0.05, 0), (0, UNSEEN + 0.05, 1)):
         glance = Detections(spot, np.array([score], np.float32), np.zeros((1, 5, 2), np.float32))
         finder = CenterFace(CenterFaceSettings(width_px=480))
-        finder._glance = lambda image, glance=glance: glance  # type: ignore[misc]
+        finder.glance = lambda image, glance=glance: glance  # type: ignore[misc]
         blank = np.full((720, 1280, 3), 90, np.uint8)
         assert len(finder.detect(blank, looks=looks)) == count
 

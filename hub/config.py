@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from hub.server import ServerSettings
+from hub.signing import SIGNING_KEY_FILE
 
 Mode = Literal["reveal-consented", "veil-protected", "veil-all"]
 CameraName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
@@ -109,3 +110,7 @@ class StateFiles(Struct, frozen=True):
     @property
     def people(self) -> Path:
         return self.folder / "people.db"
+
+    @property
+    def signing_key(self) -> Path:
+        return self.folder / SIGNING_KEY_FILE

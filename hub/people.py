@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,12 +21,14 @@ from hub.errors import DeclinedError
 from hub.recognizer import Recognizer
 from hub.store.errors import ConflictError, NotFoundError, StoreError
 from hub.store.people import NewConsent, NewTemplate, PeopleStore
+from hub.subjects import Proofs, SubjectDesk, SubjectRequest, check_unknown
 from hub.visitors import VisitorLooks
 from protocol import limits
 from protocol.codec import encode
 from protocol.errors import LocalProtocolError
 from protocol.messages import (
     AddPerson,
+    Document,
     EnrolVisitor,
     GrantConsent,
     ListPeople,
@@ -57,6 +60,7 @@ class PeopleDesk:
         in_inference: InInference,
         on_change: Callable[[], Awaitable[int]],
         wall: Callable[[], float],
+        proofs: Proofs,
     ) -> None:
         self._store = store
         self._recognizer = recognizer
@@ -66,19 +70,19 @@ class PeopleDesk:
         self._wall = wall
         self._changing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._subjects = SubjectDesk(store, self.in_store, proofs, wall)
 
     async def answer(
         self, request: AdminRequest, photos: Sequence[bytes], looks: VisitorLooks | None = None
     ) -> People:
         """Do what is asked; `looks` belong to EnrolVisitor. Raises DeclinedError where it is not done."""
-        try:
+        with _declined():
             return await self._answer(request, photos, looks)
-        except NotFoundError as exc:
-            raise DeclinedError("not-found", str(exc)) from exc
-        except ConflictError as exc:
-            raise DeclinedError("conflict", str(exc)) from exc
-        except StoreError as exc:
-            raise DeclinedError("internal", str(exc)) from exc
+
+    async def tell(self, request: SubjectRequest) -> Document:
+        """What is kept about a person, or the proof that nothing is. Raises DeclinedError."""
+        with _declined():
+            return await self._subjects.answer(request)
 
     async def in_store(self, function: Callable[..., R], *args: object) -> R:
         """Run a blocking call of the store in its thread."""
@@ -100,14 +104,31 @@ class PeopleDesk:
             case ShowPerson():
                 person = await self.in_store(self._store.show, request.name, now)
                 return self._about(request, person, self._version())
+            case RemovePerson():
+                return await self._remove(request, now)
         async with self._changing:
             person = await self._change(request, photos, looks, now)
             version = await self._on_change()
         return self._about(request, person, version)
 
+    async def _remove(self, request: RemovePerson, now: float) -> People:
+        """Erase, make it hold everywhere, look whether it does, and keep a receipt of that."""
+        async with self._changing:
+            erased = await self.in_store(self._store.remove, request.name, now)
+            try:
+                version = await self._on_change()
+            except StoreError:
+                await self._subjects.conclude(erased, None, now)
+                raise
+            check = await self._in_inference(
+                lambda: check_unknown(erased, self._recognizer.gallery, self._manifest)
+            )
+            await self._subjects.conclude(erased, check, now)
+        return self._about(request, erased.person, version)
+
     async def _change(
         self,
-        request: AddPerson | EnrolVisitor | RemovePerson | GrantConsent | WithdrawConsent,
+        request: AddPerson | EnrolVisitor | GrantConsent | WithdrawConsent,
         photos: Sequence[bytes],
         looks: VisitorLooks | None,
         now: float,
@@ -124,14 +145,14 @@ class PeopleDesk:
                 return await self.in_store(self._store.grant, request.name, consent, now)
             case WithdrawConsent():
                 return await self.in_store(self._store.withdraw, request.name, now)
-            case RemovePerson():
-                return (await self.in_store(self._store.remove, request.name, now)).person
 
     async def _add(self, request: AddPerson, photos: Sequence[bytes], now: float) -> Person:
         check_name(request.name)
         crops = await asyncio.to_thread(_crops, request, photos)
         embeddings = await self._in_inference(lambda: self._recognizer.embed_photos(crops))
-        return await self._enrol(request, embeddings, [(p.source, p.quality) for p in request.photos], now)
+        kept: Sequence[bytes | None] = photos if request.keep_photos else [None] * len(photos)
+        origins = [(p.source, p.quality) for p in request.photos]
+        return await self._enrol(request, embeddings, origins, now, kept)
 
     async def _enrol(
         self,
@@ -139,8 +160,12 @@ class PeopleDesk:
         embeddings: Embeddings,
         origins: Sequence[tuple[str, float]],
         now: float,
+        photos: Sequence[bytes | None] | None = None,
     ) -> Person:
-        """Keep embeddings (N, D) of these (source, quality), unless somebody else has that face."""
+        """Keep embeddings (N, D) of these (source, quality), unless somebody else has that face.
+
+        photos: the JPEG crops that are to be kept as well.
+        """
         check_name(request.name)
         consent = _consent(request.cameras, request.consent_until, request.note, now)
         known = await self._known(request.name, now)
@@ -154,8 +179,10 @@ class PeopleDesk:
                 f"add photos to that name, or remove it first",
             )
         templates = [
-            NewTemplate(embedding, self._manifest.model_id, source, quality)
-            for embedding, (source, quality) in zip(embeddings, origins, strict=True)
+            NewTemplate(embedding, self._manifest.model_id, source, quality, photo)
+            for embedding, (source, quality), photo in zip(
+                embeddings, origins, photos or [None] * len(origins), strict=True
+            )
         ]
         holds = known is not None and _holds(known, consent, now)
         return await self.in_store(self._store.add, request.name, templates, None if holds else consent, now)
@@ -182,6 +209,19 @@ class PeopleDesk:
 
     def _about(self, request: AdminRequest, person: Person, version: int) -> People:
         return fit(request.session, request.seq, [person], version, False)
+
+
+@contextmanager
+def _declined() -> Iterator[None]:
+    """What the store refuses, as the answer to a peer."""
+    try:
+        yield
+    except NotFoundError as exc:
+        raise DeclinedError("not-found", str(exc)) from exc
+    except ConflictError as exc:
+        raise DeclinedError("conflict", str(exc)) from exc
+    except StoreError as exc:
+        raise DeclinedError("internal", str(exc)) from exc
 
 
 def check_name(name: str) -> None:

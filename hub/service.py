@@ -27,9 +27,11 @@ from hub.people import AdminRequest, PeopleDesk
 from hub.policy import LiveConsent, PolicySettings, Verdict
 from hub.recognizer import Look, Recognizer, RejectedLook
 from hub.server import Server
+from hub.signing import load_or_create
 from hub.store.alone import OwnedStore
 from hub.store.errors import StoreError
 from hub.store.people import PeopleStore
+from hub.subjects import Proofs, SubjectRequest
 from hub.visitor_desk import VisitorDesk, VisitorRequest
 from hub.visitors import VisitorBook
 from protocol import limits
@@ -62,7 +64,7 @@ class Hub:
         embedder: Embedder,
         wall: Callable[[], float],
     ) -> None:
-        """Loads the people. Raises StoreError."""
+        """Loads the people. Raises StoreError, SecretFileError."""
         self._settings = settings
         self._wall = wall
         self._store = store
@@ -93,8 +95,9 @@ class Hub:
             max(recognition.max_batch, recognition.max_waiting),
         )
         self._desk = PeopleDesk(
-            store, self._recognizer, self._manifest, self._in_inference, self._people_changed, wall
-        )
+            store, self._recognizer, self._manifest, self._in_inference, self._people_changed, wall,
+            Proofs(load_or_create(settings.files.signing_key)),
+        )  # fmt: skip
         self._visitors = VisitorDesk(
             visitors, self._desk, self._in_inference, lambda c: c in self._nodes.values(), self._notify, wall
         )
@@ -176,6 +179,8 @@ class Hub:
             return await self._decide(peer, request, payloads[0])
         if isinstance(request, VisitorRequest):
             return await self._visitors.answer(request)
+        if isinstance(request, SubjectRequest):
+            return await self._desk.tell(request)
         return await self._desk.answer(request, payloads)
 
     async def _decide(self, peer: Peer, query: FaceQuery, crop: bytes) -> FaceDecision:

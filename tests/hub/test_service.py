@@ -134,12 +134,17 @@ class Admin:
         self._seq = 0
 
     async def ask(self, kind: type[Message], payloads: Sequence[bytes] = (), **fields: object) -> AnyMessage:
+        answer = await self.say(kind, payloads, **fields)
+        assert isinstance(answer, People | Refusal)
+        return answer
+
+    async def say(self, kind: type[Message], payloads: Sequence[bytes] = (), **fields: object) -> AnyMessage:
+        """Whatever is answered under the number of the question."""
         self._seq += 1
         request = kind(session=self.client.session, seq=self._seq, **fields)  # type: ignore[call-arg]
         await self.client.say(request, payloads)  # type: ignore[arg-type]
         answer = await self.client.hear()
-        assert isinstance(answer, People | Refusal)
-        assert answer.seq == self._seq
+        assert getattr(answer, "seq", None) == self._seq
         return answer
 
     async def add(self, name: str, *faces: int, **fields: object) -> AnyMessage:

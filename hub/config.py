@@ -47,6 +47,10 @@ class DecisionSettings(Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
+class AuditSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    keep_days: Annotated[float, Meta(ge=0.0, le=36_500.0)] = 0.0
+
+
 class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
     default_mode: Mode = "reveal-consented"
     modes: dict[CameraName, Mode] = {}
@@ -64,6 +68,7 @@ class HubSettings(Struct, frozen=True, forbid_unknown_fields=True):
     recognition: RecognitionSettings = RecognitionSettings()
     decisions: DecisionSettings = DecisionSettings()
     cameras: CameraSettings = CameraSettings()
+    audit: AuditSettings = AuditSettings()
 
     def with_options(self, state: str | None, listen: str | None) -> HubSettings:
         """The same with what a command line says instead."""

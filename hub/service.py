@@ -15,10 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from hub.audit.desk import AuditDesk
+from hub.audit.log import AuditLog
+from hub.audit.shown import ShownInLog
 from hub.batcher import Batcher, Shed
 from hub.config import HubSettings
 from hub.embedding.choose import open_embedder
-from hub.embedding.port import Embedder
+from hub.embedding.port import Embedder, ModelManifest
 from hub.errors import DeclinedError
 from hub.evidence import EvidenceSettings
 from hub.gallery import Gallery
@@ -64,7 +67,7 @@ class Hub:
         embedder: Embedder,
         wall: Callable[[], float],
     ) -> None:
-        """Loads the people. Raises StoreError, SecretFileError."""
+        """Loads the people, opens the audit log. Raises StoreError, SecretFileError, AuditError."""
         self._settings = settings
         self._wall = wall
         self._store = store
@@ -94,9 +97,10 @@ class Hub:
             recognition.max_age_ms / 1_000,
             max(recognition.max_batch, recognition.max_waiting),
         )
+        signer = load_or_create(settings.files.signing_key)
         self._desk = PeopleDesk(
             store, self._recognizer, self._manifest, self._in_inference, self._people_changed, wall,
-            Proofs(load_or_create(settings.files.signing_key)),
+            Proofs(signer, ShownInLog(settings.files.folder, signer.public_key())),
         )  # fmt: skip
         self._visitors = VisitorDesk(
             visitors, self._desk, self._in_inference, lambda c: c in self._nodes.values(), self._notify, wall
@@ -107,11 +111,14 @@ class Hub:
         self._tasks: list[asyncio.Task[None]] = []
         self._leaving: set[asyncio.Task[object]] = set()
         self._reading = asyncio.Lock()
+        audit_log = AuditLog(settings.files.folder, signer, wall())
+        self._audit = AuditDesk(audit_log, wall, settings.audit.keep_days)
 
     # --- life ---------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Listen. Raises StartError."""
+        self._audit.start(**_audited(self._settings, self._manifest))
         self._batcher.start()
         await self._server.start()
         self._tasks = [
@@ -138,6 +145,7 @@ class Hub:
         await self._visitors.close()
         await self._batcher.close()
         await self._desk.close()
+        await self._audit.close()
         self._store.close()
 
     @property
@@ -167,6 +175,7 @@ class Hub:
     def lost(self, peer: Peer, session: bytes) -> None:
         if self._nodes.pop(session, None) is None:
             return
+        self._audit.lost(session)
         task = asyncio.create_task(
             self._in_inference(lambda: self._recognizer.forget_session(peer.name, session))
         )
@@ -177,6 +186,11 @@ class Hub:
         """A decision for a node, people for an admin. Raises DeclinedError."""
         if isinstance(request, FaceQuery):
             return await self._decide(peer, request, payloads[0])
+        return await self._audit.act(peer, request, lambda: self._serve_admin(request, payloads))
+
+    async def _serve_admin(
+        self, request: VisitorRequest | SubjectRequest | AdminRequest, payloads: Sequence[bytes]
+    ) -> AnyMessage:
         if isinstance(request, VisitorRequest):
             return await self._visitors.answer(request)
         if isinstance(request, SubjectRequest):
@@ -208,13 +222,23 @@ class Hub:
                 query.session,
                 Revoke(session=query.session, tracks=verdict.ousted, reason="another face is this person"),
             )
-        if verdict.reveal and self._visitors.words(peer.name):
-            verdict = Verdict.veil("visitors are being grouped here")
-        if verdict.reveal and not self._still_permits(verdict, peer.name):
-            # The consent ended while this was computed; the node has been told already.
-            verdict = Verdict.veil("no live consent")
+            self._audit.revoked(query.session, tracks=verdict.ousted, cause="another face is this person")
+        verdict = self._permitted(verdict, peer.name)
+        mode = self._settings.cameras.mode_of(peer.name)
+        verdict = await self._audit.decided(peer.name, mode, query.session, query.track, verdict)
+        if verdict.reveal and not (last := self._permitted(verdict, peer.name)).reveal:
+            self._audit.veiled(query.session, query.track, last.reason)
+            verdict = last
         self._counts["reveals" if verdict.reveal else "veils"] += 1
         return _decision(query, verdict)
+
+    def _permitted(self, verdict: Verdict, camera: str) -> Verdict:
+        """The verdict, or a veil where what it rests on has ended while it was computed or recorded."""
+        if verdict.reveal and self._visitors.words(camera):
+            return Verdict.veil("visitors are being grouped here")
+        if verdict.reveal and not self._still_permits(verdict, camera):
+            return Verdict.veil("no live consent")  # the node has been told already
+        return verdict
 
     def _still_permits(self, verdict: Verdict, camera: str) -> bool:
         if not verdict.identity:
@@ -269,12 +293,14 @@ class Hub:
         revoke = Revoke(session=session, identities=identities, reason="consent ended")
         # Where it cannot be sent the server ends the session, and the node veils everyone.
         self._server.push(session, revoke)
+        self._audit.revoked(session, identities=identities)
 
     async def _watch(self) -> None:
         """End consents on their date; read the store again where that has failed."""
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
             await self._visitors.poll()
+            self._audit.tick()
             wall = self._wall()
             if wall >= self._live.next_expiry():
                 self._become(self._live.at(wall))
@@ -312,6 +338,17 @@ class Hub:
             "overloaded": self._server.shed,
             "unreachable": self._server.unreachable,
         }
+
+
+def _audited(settings: HubSettings, manifest: ModelManifest) -> dict[str, object]:
+    """Under what decisions are made, for the record of the hub's start."""
+    cameras, decisions = settings.cameras, settings.decisions
+    return {
+        "model": manifest.model_id, "threshold": manifest.threshold, "margin": manifest.margin,
+        "default_mode": cameras.default_mode, "modes": dict(cameras.modes),
+        "looks_needed": decisions.looks_needed, "looks_kept": decisions.looks_kept,
+        "lease_s": decisions.lease_s,
+    }  # fmt: skip
 
 
 def _live(gallery: Gallery, consents: dict[str, LiveConsent]) -> Live:

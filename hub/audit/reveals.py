@@ -61,8 +61,10 @@ class Reveals:
         found = self._open.get(track)
         return found.reveal if found is not None else ""
 
-    def granted(self, track: Track, camera: str, mode: str, verdict: Verdict, at: Moment) -> list[Record]:
-        """A revealing decision: the records that must be written before it is sent, often none.
+    def granted(
+        self, track: Track, camera: str, mode: str, verdict: Verdict, at: Moment
+    ) -> tuple[list[Record], list[Record]]:
+        """A revealing decision: what ended before it, and what must be written before it is sent.
 
         Raises ValueError beyond MAX_OPEN.
         """
@@ -75,7 +77,7 @@ class Reveals:
                 found.ends = max(found.ends, ends)
                 found.least = min(found.least, verdict.similarity)
                 found.decisions += 1
-                return records
+                return records, []
             records += self._end(track, "another person or consent", at)
         if len(self._open) >= MAX_OPEN:
             raise ValueError("too many reveals at once")
@@ -88,7 +90,7 @@ class Reveals:
             "threshold": round(verdict.threshold, 4), "gallery_version": verdict.gallery_version,
         }  # fmt: skip
         self._open[track] = _Open(reveal, facts, at.wall, ends, verdict.similarity)
-        return [*records, {"kind": "reveal-start", "at": _ms(at.wall), **facts}]
+        return records, [{"kind": "reveal-start", "at": _ms(at.wall), **facts}]
 
     def veiled(self, track: Track, cause: str, at: Moment) -> list[Record]:
         """A decision to veil the track."""

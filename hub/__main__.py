@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from hub import model_commands
 from hub.command_line import ConfigOption, StateOption, made, one_line_errors, settings_of
 from hub.config import HubSettings, StateFiles
 from hub.service import open_hub
@@ -61,6 +62,7 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="Who may connect.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+app.add_typer(model_commands.app, name="models")
 
 FolderArgument = Annotated[Path, typer.Argument(metavar="OUTDIR", help="Folder for the files.")]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Of the node or person.")]

@@ -52,7 +52,8 @@ REPORT_EVERY_S = 1.0
 def open_hub(settings: HubSettings, keys: KeyPair, wall: Callable[[], float] = time.time) -> Hub:
     """Open store and model. Raises StoreError, ModelError."""
     store = OwnedStore(settings.files.people, os.environ)
-    embedder = open_embedder(settings.recognition.model, threads=settings.recognition.threads)
+    chosen = settings.recognition
+    embedder = open_embedder(chosen.model, threads=chosen.threads, precision=chosen.precision)
     return Hub(settings, keys, store, embedder, wall)
 
 

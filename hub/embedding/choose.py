@@ -6,14 +6,22 @@ from typing import Literal
 
 from hub.embedding.dlib_resnet import DlibResnet
 from hub.embedding.port import Embedder
-from hub.embedding.vggface2 import Vggface2, installed_weights
+from hub.embedding.vggface2 import PrecisionName, Vggface2, installed_weights
+from vision.errors import ModelError
 from vision.runtime import RuntimeName
 
 ModelName = Literal["auto", "vggface2-resnet50", "dlib-resnet"]
 
 
-def open_embedder(model: ModelName = "auto", runtime: RuntimeName = "auto", threads: int = 0) -> Embedder:
-    """Load a model. Raises ModelError where it is not installed."""
+def open_embedder(
+    model: ModelName = "auto",
+    runtime: RuntimeName = "auto",
+    threads: int = 0,
+    precision: PrecisionName = "auto",
+) -> Embedder:
+    """Load a model. Raises ModelError where it, or the precision asked for, is not installed."""
     if model == "vggface2-resnet50" or (model == "auto" and installed_weights() is not None):
-        return Vggface2(runtime, threads)
+        return Vggface2(runtime, threads, precision)
+    if precision not in ("auto", "fp32"):
+        raise ModelError(f'dlib-resnet has no {precision} variant: set [recognition] precision = "auto"')
     return DlibResnet(threads, runtime)

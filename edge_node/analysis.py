@@ -118,7 +118,7 @@ class Analyzer:
         self._is_still = found is not None and all(
             o.state is TrackState.CONFIRMED and o.unseen_s == 0 for o in observations
         )
-        return Analysis(frame.seq, now, observations, is_cut)
+        return Analysis(frame.seq, now, observations, is_cut, frame_width=image.shape[1])
 
     def _refine(self, image: Image, predicted: NDArray[np.float32]) -> Detections:
         """MTCNN's refining network on the predicted boxes, one row each. A face that it did not confirm last

@@ -92,5 +92,7 @@ def observation(
     )
 
 
-def analysis(at: float, *observations: Observation, cut: bool = False) -> Analysis:
-    return Analysis(seq=0, at=at, observations=tuple(observations), cut=cut)
+def analysis(
+    at: float, *observations: Observation, cut: bool = False, frame_width: int | None = None
+) -> Analysis:
+    return Analysis(seq=0, at=at, observations=tuple(observations), cut=cut, frame_width=frame_width)

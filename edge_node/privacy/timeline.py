@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
 
+from edge_node.privacy.entry import Entry, entry_of
 from edge_node.tracking.track import Analysis, Box, Evidence, Observation
 
 
@@ -47,6 +48,10 @@ class _PathLine:
     observations: list[tuple[float, Observation]] = field(default_factory=list)
     """By time, oldest first."""
     ended_at: float | None = None
+    entry: Entry | None = None
+    """Of a face that was first seen near an edge of the picture."""
+    sights: int = 0
+    """Analyses that saw the face."""
 
 
 class Timeline:
@@ -72,8 +77,11 @@ class Timeline:
             if line.ended_at is None and (path not in seen or analysis.cut):
                 line.ended_at = analysis.at
         for observation in analysis.observations:
-            line = self._lines.setdefault(observation.path, _PathLine())
+            if observation.path not in self._lines:
+                self._lines[observation.path] = _PathLine(entry=_entry(observation, analysis))
+            line = self._lines[observation.path]
             line.observations.append((analysis.at, observation))
+            line.sights += observation.unseen_s == 0
         self.covered_until = analysis.at
         self._analyzed.append(analysis.at)
 
@@ -114,13 +122,13 @@ class Timeline:
         if at > last_at:
             if line.ended_at is None or at > line.ended_at:
                 return None
-            return self._held(last, at - last_at)
+            return self._held(line, last, at - last_at)
         for (a_at, a), (b_at, b) in zip(line.observations, line.observations[1:], strict=False):
             if a_at <= at <= b_at:
-                return self._between(a, b, (at - a_at) / (b_at - a_at))
-        return self._between(first, first, 0.0)
+                return self._between(line, a, b, (at - a_at) / (b_at - a_at))
+        return self._between(line, first, first, 0.0)
 
-    def _between(self, a: Observation, b: Observation, share: float) -> Region:
+    def _between(self, line: _PathLine, a: Observation, b: Observation, share: float) -> Region:
         box = _lerp(a.box_xyxy, b.box_xyxy, share)
         unseen_s = (1 - share) * a.unseen_s + share * b.unseen_s
         if a.track != b.track:  # perhaps two people, of whom neither went from one place to the other
@@ -128,7 +136,7 @@ class Timeline:
         worse = b if b.unseen_s >= a.unseen_s else a
         return Region(
             track=b.track,
-            box_xyxy=grow(box, self._growth(unseen_s)),
+            box_xyxy=_inward(line, grow(box, self._growth(unseen_s)), unseen_s),
             trusted=a.trusted and b.trusted and a.track == b.track,
             evidence=worse.evidence,
             age_s=unseen_s,
@@ -144,16 +152,30 @@ class Timeline:
             second_at, second = line.observations[1]
             back = _lerp(box, second.box_xyxy, -age / (second_at - first_at))
             box = _union(box, _resized_like(back, box))
-        return Region(first.track, grow(box, self._growth(age)), False, Evidence.BACKFILLED, age)
+        box = grow(box, self._growth(age))
+        if line.entry is not None:
+            box = _union(box, line.entry.back(first.box_xyxy, age))
+        return Region(first.track, box, False, Evidence.BACKFILLED, age)
 
-    def _held(self, last: Observation, age: float) -> Region:
+    def _held(self, line: _PathLine, last: Observation, age: float) -> Region:
         unseen_s = last.unseen_s + age
-        box = grow(last.box_xyxy, self._growth(unseen_s))
+        box = _inward(line, grow(last.box_xyxy, self._growth(unseen_s)), unseen_s)
         return Region(last.track, box, False, Evidence.COASTED, unseen_s)
 
     def _growth(self, age_s: float) -> float:
         s = self._settings
         return 1.0 + min(s.max_growth, s.growth_per_s * max(0.0, age_s))
+
+
+def _entry(first: Observation, analysis: Analysis) -> Entry | None:
+    if analysis.cut or analysis.frame_width is None:
+        return None
+    return entry_of(first.box_xyxy, analysis.frame_width)
+
+
+def _inward(line: _PathLine, box: Box, unseen_s: float) -> Box:
+    """Who was seen once, at the edge, has gone on since at an unknown speed."""
+    return line.entry.on(box, unseen_s) if line.entry is not None and line.sights == 1 else box
 
 
 def grow(box: Box, factor: float) -> Box:

@@ -67,3 +67,5 @@ class Analysis:
     observations: tuple[Observation, ...]
     cut: bool = False
     """The shot changed since the analysis before: nothing is carried over from it."""
+    frame_width: int | None = None
+    """Pixels, where known."""

@@ -28,7 +28,7 @@ SHRINK_PER_S = 0.5
 MAX_HIDDEN = 1.6
 """... but a box is never taken for less than 1 / this of a face: it may have been too large before."""
 
-LOOSE = 1.15
+LOOSE = 1.1
 """The veil-only detector's boxes are so much looser: it boxes what it sees of a head."""
 
 APPEARANCE_JUMP = 0.7
@@ -237,6 +237,8 @@ class Tracker:
         size = max(float(expected[2:].mean()), 1.0)
         has_jumped = float(np.hypot(*(measured - expected)[:2])) > self._settings.jump * size
         if has_jumped or now - path.seen_at > self._settings.reprove_after_s:
+            if has_jumped and path.evidence is Evidence.COASTED:  # perhaps somebody else, who came from elsewhere
+                path.path, self._next_path = self._next_path, self._next_path + 1
             path.track = self._new_track()
             path.motion = Motion.start(box, now)
         else:

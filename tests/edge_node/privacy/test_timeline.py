@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge_node.privacy.timeline import Timeline, TimelineSettings
-from edge_node.tracking.track import Evidence
+from edge_node.tracking.track import Box, Evidence
 from tests.fakes import analysis, observation
 
 BOX = (100.0, 100.0, 140.0, 150.0)
@@ -129,3 +129,63 @@ def test_an_older_analysis_changes_nothing() -> None:
     timeline.add(analysis(1.0, observation(1, BOX)))
     timeline.add(analysis(0.9))
     assert len(timeline.regions_at(1.0)) == 1
+
+
+# --- over the edge of the picture ---------------------------------------------------------------
+
+WIDTH = 1000
+NEAR_LEFT = (60.0, 100.0, 100.0, 150.0)
+AT_RIGHT = (965.0, 100.0, 1005.0, 150.0)
+
+
+def test_who_is_first_seen_near_an_edge_is_veiled_back_to_it() -> None:
+    timeline = Timeline()
+    timeline.add(analysis(1.0, frame_width=WIDTH))
+    timeline.add(analysis(1.08, observation(1, NEAR_LEFT), frame_width=WIDTH))
+    (region,) = timeline.regions_at(1.0)
+    assert covers(region.box_xyxy, (0.0, 100.0, 100.0, 150.0))
+    assert region.box_xyxy[2] < 120, "and not further into the picture"
+
+
+def test_one_frame_back_a_face_was_one_face_nearer_to_the_edge() -> None:
+    timeline = Timeline()
+    timeline.add(analysis(1.0, frame_width=WIDTH))
+    timeline.add(analysis(1.04, observation(1, NEAR_LEFT), frame_width=WIDTH))
+    (region,) = timeline.regions_at(1.0)
+    assert 15 <= region.box_xyxy[0] <= 20
+
+
+@pytest.mark.parametrize("box", [(400.0, 100.0, 440.0, 150.0), (130.0, 100.0, 170.0, 150.0)])
+def test_who_is_first_seen_far_from_the_edge_may_have_come_from_anywhere(box: Box) -> None:
+    timeline = Timeline()
+    timeline.add(analysis(1.0, frame_width=WIDTH))
+    timeline.add(analysis(1.08, observation(1, box), frame_width=WIDTH))
+    (region,) = timeline.regions_at(1.0)
+    assert region.box_xyxy[0] > box[0] - 10
+
+
+def test_after_a_cut_nobody_has_come_in_over_the_edge() -> None:
+    timeline = Timeline()
+    timeline.add(analysis(1.0, frame_width=WIDTH))
+    timeline.add(analysis(1.08, observation(1, NEAR_LEFT), cut=True, frame_width=WIDTH))
+    (region,) = timeline.regions_at(1.04)
+    assert region.box_xyxy[0] > 50
+
+
+def test_who_was_seen_once_at_the_edge_is_veiled_on_the_way_in() -> None:
+    timeline = Timeline()
+    timeline.add(analysis(1.0, observation(1, AT_RIGHT), frame_width=WIDTH))
+    coasting = observation(1, AT_RIGHT, evidence=Evidence.COASTED, unseen_s=0.04)
+    timeline.add(analysis(1.04, coasting, frame_width=WIDTH))
+    (region,) = timeline.regions_at(1.04)
+    assert region.box_xyxy[0] < 930, "nobody knows how fast it moves"
+
+
+def test_who_was_seen_twice_has_a_speed() -> None:
+    timeline = Timeline()
+    timeline.add(analysis(1.0, observation(1, AT_RIGHT), frame_width=WIDTH))
+    timeline.add(analysis(1.04, observation(1, AT_RIGHT), frame_width=WIDTH))
+    coasting = observation(1, AT_RIGHT, evidence=Evidence.COASTED, unseen_s=0.04)
+    timeline.add(analysis(1.08, coasting, frame_width=WIDTH))
+    (region,) = timeline.regions_at(1.08)
+    assert region.box_xyxy[0] > 955

@@ -218,3 +218,22 @@ def test_a_face_that_suddenly_looks_like_another_gets_a_new_track_on_its_path() 
     assert a.track == b.track == c.track
     assert d.track != c.track
     assert d.path == c.path
+
+
+def test_a_face_that_coasted_and_is_found_elsewhere_is_a_new_path() -> None:
+    tracker = Tracker()
+    for i in range(4):
+        (before,) = scan(tracker, i * 0.1, at(100))
+    scan(tracker, 0.4)
+    (after,) = scan(tracker, 0.5, at(136))
+    assert (after.path, after.track) != (before.path, before.track)
+    assert after.path != before.path, "so that it is carried back from where it is, not from where it was"
+
+
+def test_a_jump_of_a_face_that_was_seen_a_moment_ago_stays_on_its_path() -> None:
+    tracker = Tracker()
+    for i in range(4):
+        (before,) = scan(tracker, i * 0.1, at(100))
+    (after,) = scan(tracker, 0.4, at(140))
+    assert after.track != before.track
+    assert after.path == before.path, "what lies between the two places is veiled"

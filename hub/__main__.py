@@ -16,7 +16,8 @@ from typing import Annotated
 
 import typer
 
-from hub import model_commands
+from hub import model_commands, people_commands
+from hub.audit.commands import app as audit_app
 from hub.command_line import ConfigOption, StateOption, made, one_line_errors, settings_of
 from hub.config import HubSettings, StateFiles
 from hub.service import open_hub
@@ -48,6 +49,8 @@ EPILOG = """Examples:
 
   veilcast-hub run --config deploy/hub.toml
 
+  veilcast-hub backup people.backup
+
 Exit codes: 0 done; 1 it cannot go on, and one line says why; 2 wrong usage.
 """
 
@@ -62,7 +65,9 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="Who may connect.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+app.add_typer(audit_app, name="audit")
 app.add_typer(model_commands.app, name="models")
+people_commands.mount(app)
 
 FolderArgument = Annotated[Path, typer.Argument(metavar="OUTDIR", help="Folder for the files.")]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Of the node or person.")]

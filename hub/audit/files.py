@@ -10,14 +10,13 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from hub.audit.chain import GENESIS, Tip
+from hub.audit.chain import GENESIS, MAX_LINE_BYTES, Tip
 from hub.audit.errors import AuditError, SealError
 from hub.audit.seal import from_bytes, sealed, to_bytes, unsealed
 from hub.secret_files import sync_folder
@@ -101,23 +100,18 @@ class AuditFiles:
 
     def write_stub(self, key: Ed25519PrivateKey, stub: Stub) -> None:
         """As `write_head`."""
-        document = {"kind": STUB_KIND, "count": stub.count, "hash": stub.hash, "at": stub.at}
-        replace_file(self.stub, to_bytes(sealed(key, document)))
-
-    @contextmanager
-    def reading_whole(self) -> Iterator[None]:
-        """While nothing else writes. Raises AuditError where a hub runs."""
-        descriptor = lock(self.folder)
-        try:
-            yield
-        finally:
-            os.close(descriptor)
+        replace_file(self.stub, to_bytes(stub_document(key, stub)))
 
 
 def head_document(key: Ed25519PrivateKey, head: Head) -> Mapping[str, Any]:
     """The head, signed."""
     body = {"count": head.count, "hash": head.hash, "at": head.at, "horizon": head.horizon}
     return sealed(key, {"kind": HEAD_KIND, **body})
+
+
+def stub_document(key: Ed25519PrivateKey, stub: Stub) -> Mapping[str, Any]:
+    """The stub, signed."""
+    return sealed(key, {"kind": STUB_KIND, "count": stub.count, "hash": stub.hash, "at": stub.at})
 
 
 def start_of(stub: Stub | None) -> Tip:
@@ -159,6 +153,16 @@ def write_all(descriptor: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """Each with its end, the last perhaps without; over MAX_LINE_BYTES in pieces. Raises AuditError."""
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(MAX_LINE_BYTES):
+                yield line
+    except OSError as exc:
+        raise AuditError(f"{path}: cannot be read: {exc.strerror}; try again") from exc
 
 
 def _document(path: Path, public: Ed25519PublicKey, kind: str) -> dict[str, Any] | None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from hub.audit.chain import MAX_LINE_BYTES, Checker, Problem, record_of
+from hub.audit.chain import Checker, Problem, record_of
 from hub.audit.errors import AuditError
-from hub.audit.files import AuditFiles, Head, Stub, start_of
+from hub.audit.files import AuditFiles, Head, Stub, lines_of, start_of
 
 HEAD_TRIES, HEAD_WAIT_S = 10, 0.1
 """A hub that runs signs within milliseconds for what it has written."""
@@ -133,13 +132,3 @@ class Reading:
             self.unsigned += 1
         else:
             self.torn_bytes += len(line)
-
-
-def lines_of(path: Path) -> Iterator[bytes]:
-    """Each with its end, the last perhaps without; over MAX_LINE_BYTES in pieces. Raises AuditError."""
-    try:
-        with path.open("rb") as file:
-            while line := file.readline(MAX_LINE_BYTES):
-                yield line
-    except OSError as exc:
-        raise AuditError(f"{path}: cannot be read: {exc.strerror}; try again") from exc

@@ -22,6 +22,7 @@ from enrollment.client import HubClient
 from enrollment.connection import Connection, TimeLimits
 from enrollment.enroll import PersonReport, enroll
 from enrollment.errors import EXIT_REFUSED, EnrollmentError, KeyRefusedError
+from enrollment.subjects import add_subject_commands
 from enrollment.visitors import visitor_app
 from protocol.errors import KeyFileError
 from protocol.keys import create_keypair, load_keypair, read_public_key, write_public_key
@@ -53,7 +54,7 @@ app = typer.Typer(
     help=HELP, epilog=EPILOG, no_args_is_help=True, rich_markup_mode="markdown",
     pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
-consent_app = typer.Typer(help="Grant or withdraw a consent.", no_args_is_help=True)
+consent_app = typer.Typer(help="Grant, withdraw or look back at a consent.", no_args_is_help=True)
 app.add_typer(consent_app, name="consent")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The person's name.")]
@@ -63,7 +64,11 @@ CamerasOption = Annotated[
     typer.Option("--cameras", metavar="A,B", help="Cameras the consent is for. [default: every camera]"),
 ]
 NoteOption = Annotated[
-    str, typer.Option("--note", metavar="TEXT", help="Kept with the consent, such as where it is filed.")
+    str,
+    typer.Option("--note", metavar="TEXT", help="Kept with the consent: what it is for, where it is filed."),
+]
+KeepPhotosOption = Annotated[
+    bool, typer.Option("--keep-photos", help="The hub keeps the face crops too, encrypted. [default: no]")
 ]
 _UNTIL = "Last day of the consent, or an ISO 8601 moment. [default: until it is withdrawn]"
 UntilOption = Annotated[str | None, typer.Option("--until", metavar="DATE", help=_UNTIL)]
@@ -126,6 +131,7 @@ def add(
     consent_until: ConsentUntilOption = None,
     cameras: CamerasOption = None,
     note: NoteOption = "",
+    keep_photos: KeepPhotosOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Enrol a person from photos and RECORD THEIR CONSENT, until DATE or until it is withdrawn.
@@ -136,7 +142,7 @@ def add(
     """
     with _lines_for_errors(as_json):
         terms = inputs.consent_terms(consent_until, cameras, note, time.time())
-        _enroll_all(ctx.obj, [(inputs.person_name(name), photos)], [], terms, as_json)
+        _enroll_all(ctx.obj, [(inputs.person_name(name), photos)], [], terms, keep_photos, as_json)
 
 
 @app.command("add-folder")
@@ -146,6 +152,7 @@ def add_folder(
     consent_until: ConsentUntilOption = None,
     cameras: CamerasOption = None,
     note: NoteOption = "",
+    keep_photos: KeepPhotosOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Enrol one person per folder of DIR and RECORD THE CONSENT OF EACH.
@@ -161,7 +168,7 @@ def add_folder(
             if f.problem
         ]
         work = [(f.name, list(f.photos)) for f in folders if not f.problem]
-        _enroll_all(ctx.obj, work, unusable, terms, as_json)
+        _enroll_all(ctx.obj, work, unusable, terms, keep_photos, as_json)
 
 
 def _enroll_all(
@@ -169,6 +176,7 @@ def _enroll_all(
     work: list[tuple[str, list[Path]]],
     unusable: list[PersonReport],
     terms: inputs.ConsentTerms,
+    keep_photos: bool,
     as_json: bool,
 ) -> None:
     """Enrol everyone of `work`; report also where the hub is lost half-way. Ends the command."""
@@ -176,7 +184,7 @@ def _enroll_all(
     failure: Exception | None = None
     try:
         if work:
-            _enroll_each(access, work, terms, reports)
+            _enroll_each(access, work, terms, keep_photos, reports)
     except (EnrollmentError, KeyFileError, ModelError) as exc:
         failure = _as_enrollment_error(exc)
     if as_json:
@@ -195,6 +203,7 @@ def _enroll_each(
     access: Access,
     work: list[tuple[str, list[Path]]],
     terms: inputs.ConsentTerms,
+    keep_photos: bool,
     reports: list[PersonReport],
 ) -> None:
     """Append a report per person: what is done stays reported when a later one fails."""
@@ -204,7 +213,9 @@ def _enroll_each(
         task = progress.task_ids[0]
         for name, files in work:
             progress.update(task, description=report.plain(name))
-            reports.append(enroll(name, files, terms, detector, hub, lambda: progress.advance(task)))
+            reports.append(
+                enroll(name, files, terms, detector, hub, lambda: progress.advance(task), keep_photos)
+            )
 
 
 # --- looking and changing -----------------------------------------------------------------------
@@ -232,29 +243,6 @@ def show(ctx: typer.Context, name: NameArgument, as_json: JsonOption = False) ->
             report.print_json({"person": report.person_json(person)})
         else:
             report.print_person(person, time.time())
-
-
-@app.command()
-def remove(
-    ctx: typer.Context,
-    name: NameArgument,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Erase a person: templates and consents are gone for good, nodes veil the face at once."""
-    with _lines_for_errors(as_json):
-        name = inputs.person_name(name)
-        with _client(ctx.obj) as hub:
-            person = hub.show(name)
-            if not yes:
-                question = f"Erase {report.plain(person.name)}, templates and consents, for good?"
-                if not typer.confirm(question, err=True):
-                    raise EnrollmentError("nothing was removed")
-            hub.remove(name)
-        if as_json:
-            report.print_json({"removed": person.name, "identity": person.identity})
-        else:
-            report.console().print(f"{report.plain(person.name)}: removed")
 
 
 @consent_app.command()
@@ -347,6 +335,7 @@ def _hub_for(ctx: typer.Context, as_json: bool) -> Iterator[HubClient]:
 
 
 app.add_typer(visitor_app(_hub_for), name="visitor")
+add_subject_commands(app, consent_app, _hub_for)
 
 
 @contextmanager

@@ -5,17 +5,23 @@ Owns the shape of the requests; the connection below owns sockets and time. Call
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from enrollment.connection import Connection
+import msgspec
+
+from enrollment.connection import Build, Connection
 from enrollment.errors import HubRefusalError
 from enrollment.examine import AcceptedPhoto
 from enrollment.inputs import ConsentTerms
+from protocol.limits import MAX_DOCUMENT_CHARS
 from protocol.messages import (
     AddPerson,
+    Document,
     EnrolVisitor,
+    ExportPerson,
     GrantConsent,
     ListPeople,
     ListVisitors,
@@ -23,6 +29,7 @@ from protocol.messages import (
     Person,
     RemovePerson,
     ShowPerson,
+    ShowReceipt,
     StartVisitors,
     StopVisitors,
     Visitors,
@@ -55,8 +62,13 @@ class HubClient:
         """To be called now and then during long work, so that the hub keeps the session."""
         self._connection.keep_alive()
 
-    def add(self, name: str, photos: Sequence[AcceptedPhoto], terms: ConsentTerms) -> Person:
-        """Enrol 1 to MAX_PHOTOS photos: a new person with a consent, or more photos of a known one."""
+    def add(
+        self, name: str, photos: Sequence[AcceptedPhoto], terms: ConsentTerms, keep_photos: bool = False
+    ) -> Person:
+        """Enrol 1 to MAX_PHOTOS photos: a new person with a consent, or more photos of a known one.
+
+        keep_photos: the hub keeps the crops as well.
+        """
         answer = self._connection.request(
             lambda session, seq: AddPerson(
                 session=session,
@@ -66,6 +78,7 @@ class HubClient:
                 cameras=terms.cameras,
                 consent_until=terms.until,
                 note=terms.note,
+                keep_photos=keep_photos,
             ),
             [p.jpeg for p in photos],
         )
@@ -112,6 +125,42 @@ class HubClient:
                 lambda session, seq: WithdrawConsent(session=session, seq=seq, name=name)
             )
         )
+
+    def receipt(self, identity: str) -> dict[str, Any]:
+        """The signed receipt of an erasure."""
+        return self._document(
+            lambda digest, offset: (
+                lambda session, seq: ShowReceipt(session=session, seq=seq, identity=identity)
+            )
+        )
+
+    def export(self, name: str) -> dict[str, Any]:
+        """All that the hub keeps about a person."""
+        return self._document(
+            lambda digest, offset: (
+                lambda session, seq: ExportPerson(
+                    session=session, seq=seq, name=name, digest=digest, offset=offset
+                )
+            )
+        )
+
+    def _document(self, rest: Callable[[str, int], Build]) -> dict[str, Any]:
+        """Ask for a document part by part: `rest(digest, offset)` asks for what follows."""
+        text, digest = "", ""
+        while True:
+            part = self._connection.ask(Document, rest(digest, len(text)))
+            is_next = part.offset == len(text) and part.digest == (digest or part.digest) and any(part.pieces)
+            if not is_next or part.total > MAX_DOCUMENT_CHARS:
+                raise HubRefusalError("internal", "the hub sent parts that do not fit: update it")
+            text, digest = text + "".join(part.pieces), part.digest
+            if len(text) >= part.total:
+                break
+        if hashlib.sha256(text.encode()).hexdigest() != digest:
+            raise HubRefusalError("internal", "the document that the hub sent is damaged: ask again")
+        try:
+            return msgspec.json.decode(text, type=dict[str, Any])
+        except msgspec.DecodeError as exc:
+            raise HubRefusalError("internal", "the hub sent a document that is none: update it") from exc
 
     def start_visitors(self, camera: str, duration_s: float) -> Visitors:
         """Group the unknown faces of a camera for so long; forgets those of an earlier time."""

@@ -26,10 +26,10 @@ from protocol import limits
 from protocol.codec import decode
 from protocol.errors import RemoteProtocolError
 from protocol.keys import KeyPair
-from protocol.messages import AnyMessage, People, Refusal, Visitors
+from protocol.messages import AnyMessage, Document, Likeness, People, Refusal, Threshold, Visitors
 from protocol.session import ClientSession, Event, MessageReceived, PeerLost
 
-A = TypeVar("A", People, Visitors)
+A = TypeVar("A", People, Visitors, Document, Likeness, Threshold)
 Build = Callable[[bytes, int], AnyMessage]
 """(session, seq) -> the request: built again where a session had to be opened anew."""
 

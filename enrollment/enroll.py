@@ -24,7 +24,9 @@ from vision.detections import Detector
 class Hub(Protocol):
     """What enrolling needs of the hub (`enrollment.client.HubClient`)."""
 
-    def add(self, name: str, photos: Sequence[AcceptedPhoto], terms: ConsentTerms) -> Person: ...
+    def add(
+        self, name: str, photos: Sequence[AcceptedPhoto], terms: ConsentTerms, keep_photos: bool = False
+    ) -> Person: ...
 
     def keep_alive(self) -> None: ...
 
@@ -63,8 +65,11 @@ def enroll(
     detector: Detector,
     hub: Hub,
     advance: Callable[[], None],
+    keep_photos: bool = False,
 ) -> PersonReport:
     """Examine all files and enrol the good ones. advance: called once per file.
+
+    keep_photos: the hub keeps the crops as well.
 
     Raises ModelError where no photo can be examined, HubUnreachableError and KeyRefusedError.
     """
@@ -77,7 +82,7 @@ def enroll(
     for at in range(0, len(accepted), MAX_PHOTOS):
         photos = accepted[at : at + MAX_PHOTOS]
         try:
-            person = hub.add(name, photos, terms)
+            person = hub.add(name, photos, terms, keep_photos)
         except HubRefusalError as exc:
             return PersonReport(name, tuple(enrolled), refused, str(exc), exc.refusal_code, person)
         enrolled += [p.photo.source for p in photos]

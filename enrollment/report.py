@@ -119,6 +119,30 @@ def print_person(person: Person, now: float) -> None:
     out.print(photos, soft_wrap=False)
 
 
+def print_history(person: Person, now: float) -> None:
+    """The table of `consent history`, oldest first."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("Granted", "Terms", "Ended", "Note"):
+        table.add_column(title, overflow="fold")
+    for consent in sorted(person.consents, key=lambda c: c.granted_at):
+        cells = (
+            _local(consent.granted_at),
+            consent_words(consent),
+            _ended(consent, now),
+            plain(consent.note),
+        )
+        table.add_row(*(Text(cell) for cell in cells))
+    console().print(table, soft_wrap=False)
+
+
+def _ended(consent: Consent, now: float) -> str:
+    """When and how a consent ended; `holds` where it has not."""
+    until, withdrawn = consent.until, consent.withdrawn_at
+    if withdrawn is not None and (until is None or withdrawn < until):
+        return f"withdrawn or replaced {_local(withdrawn)}"
+    return "holds" if until is None or now < until else f"expired {_local(until)}"
+
+
 def print_error(error: EnrollmentError | Exception) -> None:
     """The one line of an error, on standard error."""
     console(stderr=True).print(f"veilcast-enroll: {plain(str(error))}")
@@ -151,6 +175,7 @@ def person_json(person: Person) -> dict[str, Any]:
                 "quality": round(t.quality, 4),
                 "model_id": t.model_id,
                 "added_at": _iso(t.added_at),
+                "photo_kept": t.photo_kept,
             }
             for t in person.templates
         ],

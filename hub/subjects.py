@@ -25,12 +25,10 @@ from hub.gallery import Gallery
 from hub.receipts import Check, sign_receipt
 from hub.store.erase import Erased
 from hub.store.people import PeopleStore
-from protocol.limits import MAX_PIECES, MAX_TEXT_CHARS
+from protocol.limits import MAX_DOCUMENT_CHARS, MAX_PIECES, MAX_TEXT_CHARS
 from protocol.messages import Consent, Document, ExportPerson, Person, ShowReceipt
 
 SubjectRequest = ExportPerson | ShowReceipt
-MAX_EXPORT_CHARS = 64 * 2**20
-"""256 kept photos make 10 MB; the rest is for when someone was shown."""
 EXPORT_KEPT_S = 60.0
 """How long the rest of an export waits to be asked for."""
 
@@ -107,7 +105,7 @@ class SubjectDesk:
         photos = self._store.photos(person.identity)
         shown = self._shown.shown_intervals(person.identity) if self._shown is not None else None
         text = export_text(person, photos, shown, now)
-        if len(text) > MAX_EXPORT_CHARS:
+        if len(text) > MAX_DOCUMENT_CHARS:
             raise DeclinedError(
                 "overloaded",
                 "too much to export at once: veilcast-hub audit query tells when they were shown",

@@ -24,6 +24,9 @@ MAX_TRACKS = 1_024
 MAX_PHOTOS = 16
 """Photos in one enrolment message: more photos travel in more messages."""
 
+MAX_DIMENSION = 4_096
+"""Numbers in an embedding: twice those of the largest model here."""
+
 MAX_TEMPLATES = 256
 """Templates of one person; beyond this more photos do not change a decision."""
 
@@ -41,6 +44,9 @@ MAX_GROUPING_S = 1_800.0
 
 MAX_PIECES = 512
 """Pieces of a document in one message: with MAX_TEXT_CHARS characters each a quarter of a megabyte."""
+
+MAX_DOCUMENT_CHARS = 64 * 2**20
+"""A whole document: 256 kept photos make 10 MB; the rest is for when someone was shown."""
 
 MAX_HEADER_BYTES = 1_048_576
 """The MessagePack part. The largest honest one is a page of people with their histories."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +27,8 @@ from protocol.messages import (
     AddPerson,
     AnyMessage,
     Consent,
+    Document,
+    ExportPerson,
     GrantConsent,
     ListPeople,
     People,
@@ -32,6 +36,7 @@ from protocol.messages import (
     Refusal,
     RemovePerson,
     ShowPerson,
+    ShowReceipt,
     Template,
     WithdrawConsent,
 )
@@ -94,6 +99,8 @@ class HubInMemory:
     """Names whose AddPerson is refused."""
     refuse_from_message: int = 0
     adds: list[AddPerson] = field(default_factory=list)
+    receipt: dict[str, Any] = field(default_factory=dict)
+    """What the receipts of erasure say."""
 
     def do(self, request: AnyMessage) -> AnyMessage:
         """The answer to a request."""
@@ -102,6 +109,8 @@ class HubInMemory:
             names = sorted(n for n in self.people if n > request.after)
             page = tuple(self.people[n] for n in names[:2])  # small pages, so that tests see several
             return People(people=page, gallery_version=1, more=len(names) > 2, **common)
+        if isinstance(request, ShowReceipt | ExportPerson):
+            return self._document(request, common)
         assert isinstance(request, AddPerson | ShowPerson | RemovePerson | GrantConsent | WithdrawConsent)
         if isinstance(request, AddPerson):
             return self._add(request, common)
@@ -120,6 +129,20 @@ class HubInMemory:
         if not isinstance(request, RemovePerson):
             self.people[request.name] = person
         return People(people=(person,), gallery_version=1, **common)
+
+    def _document(self, request: ShowReceipt | ExportPerson, common: dict[str, Any]) -> AnyMessage:
+        """In parts of two small pieces, so that tests see several."""
+        if isinstance(request, ShowReceipt):
+            body = {"identity": request.identity, "is_unknown": True} | self.receipt
+            text, offset = json.dumps({"receipt": body, "signature": "c2lnbmVk"}), 0
+            pieces: tuple[str, ...] = (text,)
+        else:
+            if request.name not in self.people:
+                return Refusal(code="not-found", text="nobody of this name is enrolled", **common)
+            text, offset = json.dumps({"name": request.name, "shown": list(range(40))}), request.offset
+            pieces = (text[offset : offset + 30], text[offset + 30 : offset + 60])
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return Document(digest=digest, total=len(text), offset=offset, pieces=pieces, **common)
 
     def _add(self, request: AddPerson, common: dict[str, Any]) -> AnyMessage:
         refusal = self.refuse.get(request.name)
@@ -155,7 +178,9 @@ class HubPort:
         self._hub = hub
         self.beats = 0
 
-    def add(self, name: str, photos: Sequence[AcceptedPhoto], terms: ConsentTerms) -> Person:
+    def add(
+        self, name: str, photos: Sequence[AcceptedPhoto], terms: ConsentTerms, keep_photos: bool = False
+    ) -> Person:
         answer = self._hub.do(
             AddPerson(
                 session=bytes(16),

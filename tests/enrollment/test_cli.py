@@ -196,7 +196,7 @@ def test_list_show_consent_and_remove(run: Run, tmp_path: Path) -> None:
     assert "no consent is live" in run("consent", "withdraw", "Ann").stdout
     granted = run("consent", "grant", "Ann", "--until", "2099-01-01", "--cameras", "door")
     assert "consent recorded, until 2099-01-01 23:59, on door" in granted.stdout
-    assert run("remove", "Ann", "--yes").stdout == "Ann: removed\n"
+    assert run("remove", "Ann", "--yes").stdout.startswith("Ann: removed\n")
     assert run("remove", "Bo", "--yes", "--json").exit_code == EXIT_DONE
     assert [p["name"] for p in document(run("list", "--json"))["people"]] == ["Cy"]
 

@@ -37,7 +37,7 @@ class RecognitionSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 class DecisionSettings(Struct, frozen=True, forbid_unknown_fields=True):
     looks_needed: Annotated[int, Meta(ge=1, le=16)] = 2
-    looks_kept: Annotated[int, Meta(ge=1, le=16)] = 3
+    looks_kept: Annotated[int, Meta(ge=1, le=16)] = 5
     lease_s: Annotated[float, Meta(ge=0.5, le=10.0)] = 3.0
 
     def __post_init__(self) -> None:
@@ -112,6 +112,10 @@ class StateFiles(Struct, frozen=True):
     @property
     def allow_list(self) -> Path:
         return self.folder / "authorized"
+
+    @property
+    def calibration(self) -> Path:
+        return self.folder / "calibration.json"
 
     @property
     def people(self) -> Path:

@@ -1,13 +1,14 @@
 """What the looks of one track say together: a fused probe, agreement, contradiction. Pure.
 
-Owned by `hub.recognizer`. A reveal needs K of the last N looks to agree on one person, each with
-threshold and margin, and the quality-weighted mean of the looks to agree as well; one confident look at
-someone else ends it (promise 6). Nobody is in one picture twice: `rivals` finds the other faces of a camera
-that are proven to be the same person.
+Owned by `hub.recognizer`. A reveal needs the quality-weighted mean of the last N looks to be one person with
+threshold and margin, and K of the looks to agree by themselves; one look at someone else ends it (promise 6).
+The threshold rises with the number of people enrolled. Nobody is in one picture twice: `rivals` finds the
+other faces of a camera that are proven to be the same person.
 """
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,9 +33,15 @@ class EvidenceSettings:
     """K of N, and the model's threshold and margin."""
 
     threshold: float
+    """With one person enrolled..."""
     margin: float
     k: int = 2
-    n: int = 3
+    n: int = 5
+    per_tenfold: float = 0.0
+    """... and how much more it takes for each tenfold of them."""
+    vote_slack: float = 0.02
+    """A single look agrees with the mean from this far below the threshold on: it says less than the mean,
+    of which all is asked."""
     contradiction: float = 0.05
     """A look whose similarity to the person shown is this far below the threshold ends the reveal."""
     stranger_gap: float = 0.05
@@ -78,10 +85,17 @@ class EvidenceBook:
     """All tracks of all nodes."""
 
     settings: EvidenceSettings
+    people: int = 1
+    """In the gallery; set by the recognizer with each snapshot."""
     _tracks: OrderedDict[TrackKey, _TrackEvidence] = field(default_factory=OrderedDict)
 
     def __len__(self) -> int:
         return len(self._tracks)
+
+    @property
+    def threshold(self) -> float:
+        """In force among the people of the gallery."""
+        return self.settings.threshold + self.settings.per_tenfold * math.log10(max(1, self.people))
 
     def look(
         self, key: TrackKey, probe: Probe, quality: float, now: float,
@@ -146,16 +160,16 @@ class EvidenceBook:
         self._tracks.clear()
 
     def _vote(self, candidates: Sequence[Candidate]) -> str:
-        return self._accepted(candidates).identity
+        return self._accepted(candidates, self.threshold - self.settings.vote_slack).identity
 
-    def _accepted(self, candidates: Sequence[Candidate]) -> Finding:
+    def _accepted(self, candidates: Sequence[Candidate], threshold: float) -> Finding:
         if not candidates:
             return Finding("", reason="nobody is enrolled")
         best = candidates[0]
         # With nobody to compare with, the margin is to a similarity of zero.
         second = candidates[1].similarity if len(candidates) > 1 else 0.0
         margin = best.similarity - second
-        if best.similarity < self.settings.threshold:
+        if best.similarity < threshold:
             return Finding("", best.similarity, margin, "not similar enough to anyone")
         if margin < self.settings.margin:
             return Finding("", best.similarity, margin, "two people are about equally similar")
@@ -165,7 +179,7 @@ class EvidenceBook:
         if vote and vote != proven:
             return True
         similarity = next((c.similarity for c in candidates if c.identity == proven), 0.0)
-        return similarity < self.settings.threshold - self.settings.contradiction
+        return similarity < self.threshold - self.settings.contradiction
 
     def _judge(self, track: _TrackEvidence, identify: Callable[[Probe], Sequence[Candidate]]) -> Finding:
         weights = np.array([look.quality for look in track.looks], np.float32)
@@ -173,9 +187,9 @@ class EvidenceBook:
         length = float(np.linalg.norm(mean))
         if length < 1e-6:
             return Finding("", reason="the looks disagree")
-        fused = self._accepted(identify((mean / length).astype(np.float32)))
+        fused = self._accepted(identify((mean / length).astype(np.float32)), self.threshold)
         if not fused.identity:
-            limit = self.settings.threshold - self.settings.stranger_gap
+            limit = self.threshold - self.settings.stranger_gap
             closest = max(fused.similarity, *(look.best for look in track.looks))
             is_stranger = len(track.looks) >= self.settings.k and closest < limit
             return Finding("", fused.similarity, fused.margin, fused.reason, is_stranger)

@@ -1,7 +1,8 @@
 """The gallery: an immutable snapshot of all templates of one model, searched with FAISS. Pure.
 
 Built by `hub.store`, replaced as a whole when people or consents change, read by `hub.recognizer`.
-Exact inner-product search; embeddings have length 1, so the product is the cosine similarity.
+Exact inner-product search; embeddings have length 1, so the product is the cosine similarity. Where the
+model has a cohort (`hub.cohort`), similarities are leveled by how crowded it is around either face.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from dataclasses import dataclass
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
+from hub.cohort import Cohort
 from hub.embedding.port import Embeddings
 
 CROWD = 8
@@ -31,7 +34,12 @@ class Gallery:
     """Templates (N, D) and whose they are. Nothing of it changes after construction."""
 
     def __init__(
-        self, version: int, dimension: int, identities: Sequence[str], templates: Embeddings
+        self,
+        version: int,
+        dimension: int,
+        identities: Sequence[str],
+        templates: Embeddings,
+        cohort: Cohort | None = None,
     ) -> None:
         if templates.shape != (len(identities), dimension):
             raise ValueError(f"{len(identities)} identities but templates of shape {templates.shape}")
@@ -39,9 +47,13 @@ class Gallery:
         self.dimension = dimension
         self._owners = tuple(identities)
         self.identities = frozenset(identities)
-        self._index = faiss.IndexFlatIP(dimension)
+        self._templates = templates
+        self._cohort = cohort
+        # One dimension more carries each template's half of the leveling, so that the search is by leveled
+        # similarity; a probe has 1 there, and its own half is the same for all templates.
+        self._index = faiss.IndexFlatIP(dimension + 1)
         if len(identities):
-            self._index.add(np.ascontiguousarray(templates, np.float32))
+            self._index.add(_extended(templates, -self._halves(templates)))
 
     @staticmethod
     def empty(dimension: int, version: int = 0) -> Gallery:
@@ -49,6 +61,12 @@ class Gallery:
 
     def __len__(self) -> int:
         return len(self._owners)
+
+    def leveled_by(self, cohort: Cohort | None) -> Gallery:
+        """The same people, compared by similarities that a cohort has leveled."""
+        if cohort is self._cohort:
+            return self
+        return Gallery(self.version, self.dimension, self._owners, self._templates, cohort)
 
     def identify(self, probes: Embeddings, k: int = 2) -> list[list[Candidate]]:
         """For each probe (N, D) its k best *different* identities, best first; fewer where there are
@@ -64,7 +82,8 @@ class Gallery:
         return self._search(probes, len(self._owners), k)
 
     def _search(self, probes: Embeddings, depth: int, k: int) -> list[list[Candidate]]:
-        similarities, rows = self._index.search(np.ascontiguousarray(probes, np.float32), depth)
+        similarities, rows = self._index.search(_extended(probes, np.ones(len(probes), np.float32)), depth)
+        similarities = similarities - self._halves(probes)[:, None]
         results = []
         for probe_similarities, probe_rows in zip(similarities, rows, strict=True):
             best: dict[str, float] = {}
@@ -72,5 +91,16 @@ class Gallery:
                 best.setdefault(self._owners[row], float(similarity))
                 if len(best) == k:
                     break
-            results.append([Candidate(i, min(1.0, s)) for i, s in best.items()])
+            results.append([Candidate(i, max(-1.0, min(1.0, s))) for i, s in best.items()])
         return results
+
+    def _halves(self, embeddings: Embeddings) -> NDArray[np.float32]:
+        """(N,) what each embedding takes off its similarities."""
+        if self._cohort is None or not len(embeddings):
+            return np.zeros(len(embeddings), np.float32)
+        return np.asarray(self._cohort.crowdedness(embeddings) / 2, np.float32)
+
+
+def _extended(embeddings: Embeddings, last: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, D) and (N,) -> (N, D + 1), contiguous."""
+    return np.ascontiguousarray(np.hstack([embeddings, last[:, None]]), np.float32)

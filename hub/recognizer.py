@@ -65,7 +65,7 @@ class Recognizer:
         self._embedder = embedder
         self._gallery = gallery
         self._consents = dict(consents)
-        self._evidence = EvidenceBook(evidence)
+        self._evidence = EvidenceBook(evidence, len(gallery.identities))
         self._policy = policy
         self._wall = wall
 
@@ -118,6 +118,7 @@ class Recognizer:
         if gallery.version != self._gallery.version and gallery.identities != self._gallery.identities:
             self._evidence.clear()
         self._gallery = gallery
+        self._evidence.people = len(gallery.identities)
         self._consents = dict(consents)
         for key in revoked:
             self._evidence.forget(key)
@@ -141,7 +142,7 @@ class Recognizer:
         verdict = replace(
             decide(finding, self._consents, look.node, self._policy, self._wall()),
             gallery_version=self._gallery.version,
-            threshold=self._evidence.settings.threshold,
+            threshold=self._evidence.threshold,
         )
         return self._alone(look, verdict) if verdict.reveal and verdict.identity else verdict
 

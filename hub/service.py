@@ -19,10 +19,13 @@ from hub.audit.desk import AuditDesk
 from hub.audit.log import AuditLog
 from hub.audit.shown import ShownInLog
 from hub.batcher import Batcher, Shed
+from hub.calibration import in_force
+from hub.cohort import cohort_of
 from hub.config import HubSettings
 from hub.embedding.choose import open_embedder
 from hub.embedding.port import Embedder, ModelManifest
 from hub.errors import DeclinedError
+from hub.evaluation import EvaluationDesk, EvaluationRequest
 from hub.evidence import EvidenceSettings
 from hub.gallery import Gallery
 from hub.live import Live, ended
@@ -72,7 +75,10 @@ class Hub:
         self._settings = settings
         self._wall = wall
         self._store = store
-        self._manifest = embedder.manifest
+        self._manifest, calibration = in_force(embedder.manifest, settings.files.calibration)
+        if calibration:
+            log.info("%s", calibration)
+        self._cohort = cohort_of(self._manifest.model_id, self._manifest.dimension)
         gallery, consents = self._load()
         self._live = _live(gallery, consents)
         self._is_stale = False
@@ -86,6 +92,7 @@ class Hub:
                 self._manifest.margin,
                 k=settings.decisions.looks_needed,
                 n=settings.decisions.looks_kept,
+                per_tenfold=self._manifest.per_tenfold,
             ),
             PolicySettings(settings.cameras.default_mode, settings.cameras.modes, settings.decisions.lease_s),
             wall,
@@ -105,6 +112,14 @@ class Hub:
         )  # fmt: skip
         self._visitors = VisitorDesk(
             visitors, self._desk, self._in_inference, lambda c: c in self._nodes.values(), self._notify, wall
+        )
+        self._evaluation = EvaluationDesk(
+            self._recognizer,
+            self._manifest,
+            self._cohort,
+            self._in_inference,
+            settings.files.calibration,
+            wall,
         )
         self._server = Server(settings.for_server, keys, settings.files.allow_list, self)
         self._nodes: dict[bytes, str] = {}
@@ -190,8 +205,12 @@ class Hub:
         return await self._audit.act(peer, request, lambda: self._serve_admin(request, payloads))
 
     async def _serve_admin(
-        self, request: VisitorRequest | SubjectRequest | AdminRequest, payloads: Sequence[bytes]
+        self,
+        request: VisitorRequest | SubjectRequest | EvaluationRequest | AdminRequest,
+        payloads: Sequence[bytes],
     ) -> AnyMessage:
+        if isinstance(request, EvaluationRequest):
+            return await self._evaluation.answer(request, payloads)
         if isinstance(request, VisitorRequest):
             return await self._visitors.answer(request)
         if isinstance(request, SubjectRequest):
@@ -313,7 +332,8 @@ class Hub:
 
     def _load(self) -> tuple[Gallery, dict[str, LiveConsent]]:
         manifest = self._manifest
-        return self._store.load(manifest.model_id, manifest.dimension, self._wall())
+        gallery, consents = self._store.load(manifest.model_id, manifest.dimension, self._wall())
+        return gallery.leveled_by(self._cohort), consents
 
     async def _in_inference(self, function: Callable[[], object]) -> object:
         """Run a function in the inference thread, which owns the recognizer."""

@@ -15,7 +15,7 @@ import msgspec
 
 from protocol import limits
 from protocol.errors import LocalProtocolError, RemoteProtocolError
-from protocol.messages import AddPerson, AnyMessage, FaceQuery
+from protocol.messages import AddPerson, AnyMessage, FaceQuery, ShowLikeness
 
 TYPES: Mapping[str, type[AnyMessage]] = {
     str(kind.__struct_config__.tag): kind for kind in get_args(AnyMessage)
@@ -64,7 +64,7 @@ def payload_count(message: AnyMessage) -> int:
     """How many binary parts follow the header of this message."""
     if isinstance(message, FaceQuery):
         return 1
-    return len(message.photos) if isinstance(message, AddPerson) else 0
+    return len(message.photos) if isinstance(message, AddPerson | ShowLikeness) else 0
 
 
 def _unpack(header: bytes) -> dict[str, Any]:

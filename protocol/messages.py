@@ -1,8 +1,8 @@
 """The messages of the wire, as frozen structs. Both ends construct and receive only these.
 
 A message travels as one MessagePack map (the header part) followed by zero or more binary parts
-(JPEG crops). `FaceQuery` carries one crop, `AddPerson` one per photo, all others none. Who turns
-them into bytes and back is `protocol.codec`; who may say what when is `protocol.session`.
+(JPEG crops). `FaceQuery` carries one crop, `AddPerson` and `ShowLikeness` one per photo, all others none. Who
+turns them into bytes and back is `protocol.codec`; who may say what when is `protocol.session`.
 
 Times on the wire are durations in seconds (leases) or UTC epoch seconds (consents): a node's clock
 is never compared with the hub's. Points and boxes are pixels.
@@ -320,6 +320,62 @@ class Visitors(Message, frozen=True, kw_only=True, tag="visitors"):
     visitors: Annotated[tuple[Visitor, ...], Meta(max_length=limits.MAX_VISITORS)] = ()
 
 
+# --- evaluation (role admin) ------------------------------------------------------------------
+
+
+class ShowLikeness(Message, frozen=True, kw_only=True, tag="show-likeness"):
+    """Ask how alike the faces of some photos are to the hub's model. Nothing of them is kept."""
+
+    seq: Counter
+    photos: Annotated[tuple[Photo, ...], Meta(min_length=1, max_length=limits.MAX_PHOTOS)]
+
+
+class Likeness(Message, frozen=True, kw_only=True, tag="likeness"):
+    """The answer: a direction for each photo, and what the hub decides by now.
+
+    `vectors`: rows of `dimension` float32, lowest byte first, turned by a rotation that only this session
+    has: they can be compared among each other and with nothing else. The similarity of two photos is the
+    product of their rows less half of the sum of their `crowdedness`.
+    """
+
+    seq: Counter
+    model_id: Text
+    dimension: Annotated[int, Meta(ge=1, le=limits.MAX_DIMENSION)]
+    vectors: Annotated[bytes, Meta(max_length=4 * limits.MAX_DIMENSION * limits.MAX_PHOTOS)]
+    crowdedness: Annotated[
+        tuple[Annotated[float, Meta(ge=-2.0, le=2.0)], ...], Meta(max_length=limits.MAX_PHOTOS)
+    ]
+    threshold: Similarity
+    """With one person enrolled..."""
+    per_tenfold: Unit
+    """... and how much it rises with each tenfold of them."""
+    margin: Unit
+
+
+class SetThreshold(Message, frozen=True, kw_only=True, tag="set-threshold"):
+    """Decide by this threshold (with one person enrolled) and margin from the hub's next start on."""
+
+    seq: Counter
+    model_id: Text
+    threshold: Similarity
+    margin: Unit
+    people: Counter
+    photos: Counter
+    data: Text
+    """What it was measured on, for people to read."""
+
+
+class Threshold(Message, frozen=True, kw_only=True, tag="threshold"):
+    """The answer: what the hub has written down."""
+
+    seq: Counter
+    model_id: Text
+    threshold: Similarity
+    per_tenfold: Unit
+    margin: Unit
+    made_at: EpochSeconds
+
+
 class Notice(Message, frozen=True, kw_only=True, tag="notice"):
     """The hub has something to tell the people before a camera: a sentence, or nothing any more."""
 
@@ -332,15 +388,17 @@ AnyMessage = (
     | AddPerson | ListPeople | ShowPerson | RemovePerson | GrantConsent | WithdrawConsent | People
     | ExportPerson | ShowReceipt | Document
     | StartVisitors | ListVisitors | StopVisitors | EnrolVisitor | Visitors | Notice
+    | ShowLikeness | Likeness | SetThreshold | Threshold
 )  # fmt: skip
 
 Request = (
     FaceQuery | AddPerson | ListPeople | ShowPerson | RemovePerson | GrantConsent | WithdrawConsent
     | ExportPerson | ShowReceipt
     | StartVisitors | ListVisitors | StopVisitors | EnrolVisitor
+    | ShowLikeness | SetThreshold
 )  # fmt: skip
-"""What a client asks with a `seq` of its own; answered by FaceDecision, People, Document, Visitors or
-Refusal."""
+"""What a client asks with a `seq` of its own; answered by FaceDecision, People, Document, Visitors,
+Likeness, Threshold or Refusal."""
 
 CLIENT_MAY_SEND: dict[Role, tuple[type[Message], ...]] = {
     "node": (Hello, Heartbeat, Goodbye, FaceQuery),
@@ -349,11 +407,12 @@ CLIENT_MAY_SEND: dict[Role, tuple[type[Message], ...]] = {
         AddPerson, ListPeople, ShowPerson, RemovePerson, GrantConsent, WithdrawConsent,
         ExportPerson, ShowReceipt,
         StartVisitors, ListVisitors, StopVisitors, EnrolVisitor,
+        ShowLikeness, SetThreshold,
     ),
 }  # fmt: skip
 HUB_MAY_SEND: dict[Role, tuple[type[Message], ...]] = {
     "node": (Welcome, Heartbeat, Goodbye, Refusal, FaceDecision, Revoke, Notice),
-    "admin": (Welcome, Heartbeat, Goodbye, Refusal, People, Document, Visitors),
+    "admin": (Welcome, Heartbeat, Goodbye, Refusal, People, Document, Visitors, Likeness, Threshold),
 }
 
 

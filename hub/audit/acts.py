@@ -9,7 +9,18 @@ from protocol.messages import Message, People, Person
 VEILING = frozenset({"withdraw-consent", "remove-person", "stop-visitors"})
 """What veils people is never held up because it cannot be recorded at once."""
 READING = ("list-", "show-", "export-")
-_FACTS = ("cameras", "camera", "consent_until", "until", "duration_s", "visitor", "offset", "identity")
+_FACTS = (
+    "cameras",
+    "camera",
+    "consent_until",
+    "until",
+    "duration_s",
+    "visitor",
+    "offset",
+    "identity",
+    "threshold",
+    "margin",
+)
 """Members of requests that may be written down, where they are set."""
 
 

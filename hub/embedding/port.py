@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,13 +25,19 @@ class ModelManifest:
     sha256: str
     licence: str
     threshold: float
-    """Similarity (cosine) from which two faces count as one person."""
+    """Similarity (as `hub.gallery` gives it) from which a face counts as the only person enrolled..."""
     margin: float
     """By how much the best person must beat the second best."""
     measured: str
     """Where the two numbers come from."""
     input: str = "aligned chip cut from the 224x224 RGB crop"
     """What the network itself is given."""
+    per_tenfold: float = 0.0
+    """... and by how much it rises for each tenfold of people: each is another chance of being mistaken."""
+
+    def threshold_among(self, people: int) -> float:
+        """The threshold of a gallery of so many people."""
+        return self.threshold + self.per_tenfold * math.log10(max(1, people))
 
 
 class Embedder(Protocol):

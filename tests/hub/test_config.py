@@ -43,7 +43,7 @@ def test_each_camera_has_one_mode(tmp_path: Path) -> None:
         ('[cameras.modes]\ndoor = "off"', "cameras.modes"),
         ('[cameras.modes]\n"a b" = "veil-all"', "cameras.modes"),
         ("[decisions]\nlease_s = 60", "at most 10"),
-        ("[decisions]\nlooks_needed = 4", "is more than"),
+        ("[decisions]\nlooks_needed = 6", "is more than"),
         ('[recognition]\nmodel = "facenet"', '"dlib-resnet"'),
         ('state = ""', "at least 1"),
     ],

@@ -15,7 +15,7 @@ STRANGER = np.array([0, 0, 1, 0], np.float32)
 TWIN = np.array([1, 0.05, 0, 0], np.float32) / np.linalg.norm([1, 0.05])
 GALLERY = Gallery(1, 4, ["ada", "bea"], np.stack([ADA, BEA]))
 TWINS = Gallery(1, 4, ["ada", "twin"], np.stack([ADA, TWIN.astype(np.float32)]))
-SETTINGS = EvidenceSettings(threshold=0.9, margin=0.1)
+SETTINGS = EvidenceSettings(threshold=0.9, margin=0.1, n=3)
 KEY = ("door", bytes(16), 1)
 
 

@@ -15,6 +15,7 @@ import typer
 from edge_node.config import NodeSettings
 from edge_node.errors import NodeError
 from edge_node.node import Node
+from edge_node.privacy.veil import WEAK_STYLES, Style
 from protocol.errors import KeyFileError, SettingsError
 from protocol.settings import load_settings
 from vision.errors import VisionError
@@ -43,6 +44,11 @@ def run(
     once: Annotated[bool, typer.Option("--once", help="Stream a file once, then exit.")] = False,
     record: Annotated[Path | None, typer.Option(help="Record the anonymized stream (MKV).")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the live page.")] = None,
+    style: Annotated[Style | None, typer.Option(help="How faces are painted.")] = None,
+    allow_weak: Annotated[
+        bool,
+        typer.Option("--allow-weak", help="Accept --style pixelate or blur: an attacker can undo them."),
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Counters each second.")] = False,
 ) -> None:
     """Stream until Ctrl-C."""
@@ -55,6 +61,7 @@ def run(
     try:
         settings = load_settings(config, NodeSettings) if config else NodeSettings()
         settings = _with_options(settings, source, once, record, port)
+        settings = _with_style(settings, style, allow_weak)
         asyncio.run(_stream(settings))
     except (NodeError, VisionError, KeyFileError, SettingsError) as exc:
         typer.echo(f"veilcast-node: {exc}", err=True)
@@ -81,6 +88,19 @@ def _with_options(
     if port is not None:
         settings = replace(settings, web=replace(settings.web, port=port))
     return settings
+
+
+def _with_style(settings: NodeSettings, style: Style | None, allow_weak: bool) -> NodeSettings:
+    """Raises SettingsError for a weak style that is not asked for twice."""
+    veil = settings.veil
+    allow_weak = allow_weak or veil.allow_weak
+    if style is not None and style in WEAK_STYLES and not allow_weak:
+        raise SettingsError(
+            f"the style {style} can be undone by an attacker: choose veil or solid, or add --allow-weak"
+        )
+    name = veil.style if style is None else style.value
+    replaced = msgspec.structs.replace(veil, style=name, allow_weak=allow_weak)
+    return msgspec.structs.replace(settings, veil=replaced)
 
 
 async def _stream(settings: NodeSettings) -> None:

@@ -36,10 +36,6 @@ class Style(StrEnum):
 
 WEAK_STYLES = (Style.PIXELATE, Style.BLUR)
 """Computed from the face itself: promise 5 does not hold for them, so they must be asked for twice."""
-BLOCKS = 6
-"""Blocks across a pixelated region."""
-BLUR_SIGMA = 0.12
-"""Of the blur, in region sizes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +51,18 @@ class VeilSettings:
     """Soft edges and, for `veil`, the smooth fill. Without: plain ellipses, at a hundredth of the cost."""
     allow_weak: bool = False
     """Whoever chooses a weak style says that they know."""
+    blocks: int = 6
+    """Of `pixelate`: blocks across a region. Fewer hide more."""
+    blur_sigma: float = 0.12
+    """Of `blur`, in region sizes. More hides more."""
 
     def __post_init__(self) -> None:
+        # The style is compared by identity below: a plain string would be painted as another one.
+        object.__setattr__(self, "style", Style(self.style))
         if self.style in WEAK_STYLES and not self.allow_weak:
             raise ValueError(f"the style {self.style} can be undone by an attacker: set allow_weak too")
+        if self.blocks < 1 or self.blur_sigma <= 0:
+            raise ValueError("a region has a block at least, and a blur a size")
         if self.growth < 1.3:
             raise ValueError("a veil grown by less than 1.3 does not cover a face")
 
@@ -93,7 +97,7 @@ def _paint_all(image: Image, source: Image, plan: Plan, settings: VeilSettings) 
     # From here on `image` holds no pixel of any region.
     if settings.style in WEAK_STYLES:
         for ellipse in ellipses:
-            fill.paint(image, ellipse, _weak_fill(source, ellipse, settings.style))
+            fill.paint(image, ellipse, _weak_fill(source, ellipse, settings))
         return
     inside = region_mask(source.shape[:2], plan.veiled, settings.growth)
     is_plain = settings.style is Style.SOLID or bool(inside.all())
@@ -102,16 +106,16 @@ def _paint_all(image: Image, source: Image, plan: Plan, settings: VeilSettings) 
         fill.paint(image, ellipse, filled)
 
 
-def _weak_fill(source: Image, ellipse: fill.Ellipse, style: Style) -> fill.Fill:
+def _weak_fill(source: Image, ellipse: fill.Ellipse, settings: VeilSettings) -> fill.Fill:
     """For the two styles that are computed from what they cover."""
     size = ellipse[2] + ellipse[3]
-    if style is Style.PIXELATE:
-        block = max(2, round(size / BLOCKS))
+    if settings.style is Style.PIXELATE:
+        block = max(2, round(size / settings.blocks))
         cells = (-(-source.shape[1] // block), -(-source.shape[0] // block))
         small = cv2.resize(source, cells, interpolation=cv2.INTER_AREA)
         small = cv2.resize(small, None, fx=block, fy=block, interpolation=cv2.INTER_NEAREST)
         return fill.Fill(np.asarray(small, np.uint8), 1)
-    blurred = cv2.GaussianBlur(source, (0, 0), max(2.0, BLUR_SIGMA * size))
+    blurred = cv2.GaussianBlur(source, (0, 0), max(2.0, settings.blur_sigma * size))
     return fill.Fill(np.asarray(blurred, np.uint8), 1)
 
 

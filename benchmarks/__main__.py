@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks.machine import describe
 
-NAMES = ("node", "leak", "faults", "overload", "embed", "calibrate", "quantize", "reid")
-WITH_PICTURES = ("leak", "overload", "quantize", "reid")
+NAMES = ("node", "leak", "faults", "overload", "embed", "calibrate", "quantize", "audit", "reid")
+WITH_PICTURES = ("leak", "overload", "quantize", "presentation", "reid")
 """These write what they found to `--out`, most of it as pictures."""
 
 

@@ -38,8 +38,7 @@ _SOME_HASH = re.compile(rb'\{"hash":"([0-9a-f]{64})"')
 _LINE = re.compile(rb'\{"hash":"[0-9a-f]{64}","record":\{.*\}\}\n', re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Tip:
+class Tip(msgspec.Struct, frozen=True):
     """The end of a chain: how many records, the last one's hash, the last checkpoint's number."""
 
     count: int = 0
@@ -125,9 +124,12 @@ class Checker:
             return self._lose(line, None, "was changed: it cannot be read")
         body = line[_RECORD_AT:-2]
         digest = line[_HASH_AT : _HASH_AT + 64].decode()
-        before = next((t for t in (self.tip, *self._others) if _fits(t, stem, digest, body)), None)
-        if before is None:
-            return self._lose(line, stem, self._why(stem))
+        before = self.tip
+        if not _fits(before, stem, digest, body):
+            found = next((tip for tip in self._others if _fits(tip, stem, digest, body)), None)
+            if found is None:
+                return self._lose(line, stem, self._why(stem))
+            before = found
         self._others.clear()
         is_checkpoint = stem.kind == "checkpoint"
         self.tip = Tip(stem.n, digest, stem.n if is_checkpoint else before.checkpoint)

@@ -52,6 +52,7 @@ class Reveals:
     run: str
     _open: dict[Track, _Open] = field(default_factory=dict)
     _made: int = 0
+    _last_end: float = 0.0
 
     def __len__(self) -> int:
         return len(self._open)
@@ -71,6 +72,7 @@ class Reveals:
         records = self._expire(track, at)
         found = self._open.get(track)
         ends = at.now + verdict.lease_s
+        self._last_end = max(self._last_end, ends)
         if found is not None:
             same = (found.facts["identity"], found.facts["consent"]) == (verdict.identity, verdict.consent)
             if same:
@@ -129,8 +131,8 @@ class Reveals:
                 del self._open[key]
 
     def latest(self, at: Moment) -> float:
-        """Until when somebody may be shown by what was granted so far (wall); 0 where nobody is."""
-        return max((at.on_wall(found.ends) for found in self._open.values()), default=0.0)
+        """No lease that was granted lasts longer (wall); 0 where nobody is shown."""
+        return at.on_wall(self._last_end) if self._open else 0.0
 
     def _expire(self, track: Track, at: Moment) -> list[Record]:
         found = self._open.get(track)

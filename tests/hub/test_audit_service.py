@@ -156,7 +156,8 @@ async def test_why_was_i_shown(world: World) -> None:
     for words in (
         "Ada was shown on camera door from", "similarity 1.000", f"identity {identity}",
         "threshold in force was 0.900", "1.000 behind", "recorded",
-        "by me, for every camera, until withdrawn", "gallery version 1", "mode reveal-consented", "The log is intact",
+        "by me, for every camera, until withdrawn", "gallery version 1", "mode reveal-consented",
+        "The log is intact",
     ):  # fmt: skip
         assert words in text
     same = call(world, "why", "--identity", identity, "--camera", "door", "--at", CLOCK, "--json")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge_node.errors import NodeError
 from edge_node.frames import RawFrame
+from edge_node.liveness.watch import LivenessWatch
 from edge_node.tracking.appearance import signature
 from edge_node.tracking.sampling import Look
 from edge_node.tracking.track import Analysis, Evidence, Observation, TrackState
@@ -71,7 +72,9 @@ class Analyzer:
         settings: AnalysisSettings,
         finder: FaceFinder | None = None,
         clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
+        liveness: LivenessWatch | None = None,
+    ) -> None:  # the parts that look at a frame, and what they go by
+        self._liveness = liveness
         self._detector = detector
         self._clock = clock
         self._scan_cost_s = 0.0
@@ -105,6 +108,8 @@ class Analyzer:
         if is_cut:
             self._tracker.reset()
             self._urgent_parts = PARTS
+            if self._liveness is not None:
+                self._liveness.reset()
         predicted = self._tracker.predict(now)
         scanned = self._scan(image, now) if self._is_scan_due(now) else None
         refined = self._refine(image, predicted)
@@ -118,7 +123,11 @@ class Analyzer:
         self._is_still = found is not None and all(
             o.state is TrackState.CONFIRMED and o.unseen_s == 0 for o in observations
         )
-        return Analysis(frame.seq, now, observations, is_cut, frame_width=image.shape[1])
+        suspected = 0
+        if self._liveness is not None:
+            observations = self._liveness.judge(image, observations, now)
+            suspected = self._liveness.suspected
+        return Analysis(frame.seq, now, observations, is_cut, suspected, frame_width=image.shape[1])
 
     def _refine(self, image: Image, predicted: NDArray[np.float32]) -> Detections:
         """MTCNN's refining network on the predicted boxes, one row each. A face that it did not confirm last

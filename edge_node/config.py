@@ -36,6 +36,11 @@ class TrackSettings(Struct, frozen=True, forbid_unknown_fields=True):
     backfill_ms: Milliseconds = 600.0
 
 
+class LivenessSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    enabled: bool = True
+    limit: Annotated[float, Meta(ge=0.3, le=0.95)] = 0.6
+
+
 class ReleaseSettings(Struct, frozen=True, forbid_unknown_fields=True):
     max_delay_ms: Annotated[float, Meta(ge=50.0, le=5_000.0)] = 500.0
     lookback_ms: Milliseconds = 60.0
@@ -83,6 +88,7 @@ class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     source: SourceSettings = SourceSettings()
     detect: DetectSettings = DetectSettings()
     track: TrackSettings = TrackSettings()
+    liveness: LivenessSettings = LivenessSettings()
     release: ReleaseSettings = ReleaseSettings()
     veil: VeilSettings = VeilSettings()
     hub: HubSettings = HubSettings()

@@ -67,6 +67,9 @@ class Metrics:
         )
         self.faces_veiled = Gauge("veilcast_faces_veiled", "In the last frame", registry=r)
         self.faces_shown = Gauge("veilcast_faces_shown", "In the last frame", registry=r)
+        self.faces_suspected = Gauge(
+            "veilcast_faces_suspected", "Veiled as a photo or screen held up", registry=r
+        )
         self.hub_connected = Gauge("veilcast_hub_connected", "1 while a session stands", registry=r)
         self.delay = Histogram(
             "veilcast_release_delay_seconds", "Capture to masked frame", registry=r,

@@ -19,6 +19,7 @@ from edge_node.config import NodeSettings
 from edge_node.errors import StartError
 from edge_node.frames import FrameSink, RawFrame
 from edge_node.hub_link import HubLink
+from edge_node.liveness.watch import LivenessWatch
 from edge_node.metrics import Metrics
 from edge_node.pipeline import AnalysisStage, ReleaseStage, SourceBack, SourceGone
 from edge_node.privacy.release import ReleaseBuffer, ReleaseSettings
@@ -168,13 +169,19 @@ class Node:
             scan_every_s=detect.scan_every_ms / 1000, scan_still_s=detect.scan_still_ms / 1000
         )
         return AnalysisStage(
-            Analyzer(detector, tracker, settings, self._make_finder()),
+            Analyzer(detector, tracker, settings, self._make_finder(), liveness=self._make_liveness()),
             Sampler(),
             lambda: self._hub.leases,
             on_analysis=self._release.mailbox.put,
             on_look=lambda look: self._threads.call(self._hub.ask, look, encode_crop(look.crop)),
             metrics=self.metrics,
         )
+
+    def _make_liveness(self) -> LivenessWatch | None:
+        """Without a hub nobody is shown, so nobody needs to be watched."""
+        liveness = self._settings.liveness
+        is_needed = liveness.enabled and self._settings.hub.enabled
+        return LivenessWatch(liveness.limit) if is_needed else None
 
     def _make_finder(self) -> FaceFinder | None:
         detect = self._settings.detect

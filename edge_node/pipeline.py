@@ -107,6 +107,7 @@ class AnalysisStage:
             analysis = self._analyzer.analyze(frame)
         self._on_analysis(analysis)
         self._metrics.analyzed.inc()
+        self._metrics.faces_suspected.set(analysis.suspected)
         now = time.monotonic()
         trusted = [o.track for o in analysis.observations if o.trusted]
         due = self._sampler.due(trusted, self._leases(), now)

@@ -78,6 +78,7 @@ def observation(
     evidence: Evidence = Evidence.DETECTED,
     unseen_s: float = 0.0,
     trusted: bool = True,
+    watched: bool = True,
 ) -> Observation:
     """An observation of a confirmed path."""
     return Observation(
@@ -89,6 +90,7 @@ def observation(
         score=0.99,
         unseen_s=unseen_s,
         trusted=trusted and evidence is not Evidence.COASTED,
+        watched=watched,
     )
 
 

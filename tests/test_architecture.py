@@ -25,7 +25,7 @@ MAY_HOLD_RAW_FRAMES = {
     "edge_node/privacy/release.py",
     "edge_node/privacy/veil.py",
 }
-PURE = ("edge_node/privacy", "edge_node/tracking")
+PURE = ("edge_node/privacy", "edge_node/tracking", "edge_node/liveness")
 IMPURE_MODULES = {"threading", "asyncio", "socket", "zmq", "time", "av", "aiohttp", "random"}
 
 

@@ -137,7 +137,7 @@ class Timeline:
         return Region(
             track=b.track,
             box_xyxy=_inward(line, grow(box, self._growth(unseen_s)), unseen_s),
-            trusted=a.trusted and b.trusted and a.track == b.track,
+            trusted=_may_show(a) and _may_show(b) and a.track == b.track,
             evidence=worse.evidence,
             age_s=unseen_s,
         )
@@ -183,6 +183,10 @@ def grow(box: Box, factor: float) -> Box:
     x1, y1, x2, y2 = box
     dx, dy = (x2 - x1) * (factor - 1) / 2, (y2 - y1) * (factor - 1) / 2
     return (x1 - dx, y1 - dy, x2 + dx, y2 + dy)
+
+
+def _may_show(o: Observation) -> bool:
+    return o.trusted and o.watched
 
 
 def _lerp(a: Box, b: Box, share: float) -> Box:

@@ -54,6 +54,8 @@ class Observation:
     """Nothing about this observation is in doubt: it may be shown if a lease allows it."""
     landmarks: NDArray[np.float32] | None = None
     """(5, 2) pixels where the box is fresh."""
+    watched: bool = True
+    """Looked at for long enough to be shown; the hub may be asked about it before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +69,7 @@ class Analysis:
     observations: tuple[Observation, ...]
     cut: bool = False
     """The shot changed since the analysis before: nothing is carried over from it."""
+    suspected: int = 0
+    """Faces that look like a photo or a screen held up; they are not trusted."""
     frame_width: int | None = None
     """Pixels, where known."""

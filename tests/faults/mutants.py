@@ -251,7 +251,7 @@ MUTANTS = (
     ),
     Mutant(
         "a switch between two analyses is shown", TIMELINE,
-        "trusted=a.trusted and b.trusted and a.track == b.track,", "trusted=a.trusted and b.trusted,",
+        "trusted=_may_show(a) and _may_show(b) and a.track == b.track,", "trusted=_may_show(a) and _may_show(b),",
         ("two_swap_while_frames_wait",),
     ),
     Mutant(

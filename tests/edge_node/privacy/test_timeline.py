@@ -28,6 +28,15 @@ def test_a_region_is_interpolated_between_two_observations() -> None:
     assert region.trusted
 
 
+@pytest.mark.parametrize("sides", [(True, False), (False, True), (False, False)])
+def test_a_face_that_is_not_watched_for_long_enough_is_not_shown(sides: tuple[bool, bool]) -> None:
+    timeline = Timeline()
+    timeline.add(analysis(1.0, observation(1, BOX, watched=sides[0])))
+    timeline.add(analysis(1.1, observation(1, MOVED, watched=sides[1])))
+    (region,) = timeline.regions_at(1.05)
+    assert not region.trusted
+
+
 def test_an_instant_that_no_analysis_covers_is_refused() -> None:
     timeline = Timeline()
     timeline.add(analysis(1.0, observation(1, BOX)))

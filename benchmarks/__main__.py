@@ -11,7 +11,18 @@ from typing import Any
 
 from benchmarks.machine import describe
 
-NAMES = ("node", "leak", "faults", "overload", "embed", "calibrate", "quantize", "audit", "reid")
+NAMES = (
+    "node",
+    "leak",
+    "faults",
+    "overload",
+    "embed",
+    "calibrate",
+    "quantize",
+    "audit",
+    "reid",
+    "presentation",
+)
 WITH_PICTURES = ("leak", "overload", "quantize", "presentation", "reid")
 """These write what they found to `--out`, most of it as pictures."""
 

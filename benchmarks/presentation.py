@@ -4,8 +4,8 @@ Drawn attacks (`presentation_attacks`) over a drawn room and a real street, and 
 living people, through the node's own detector, tracker and watch. The hub is taken to recognize every face at
 once, which is the attacker's best case. Keys: `attacks_missed` (share of attacks that could be shown at their
 end), `attack_shown_rate` (share of an attack's analyses in which it could be shown), `live_veiled_rate`
-(share of the trusted sights of living people that are taken for a sheet), `ms_per_face` (processor time of the
-watch for each face of an analyzed frame). `--out DIR` writes a picture of the attacks.
+(share of the trusted sights of living people that are taken for a sheet), `ms_per_face` (processor time of
+the watch for each face of an analyzed frame). `--out DIR` writes a picture of the attacks.
 """
 
 from __future__ import annotations

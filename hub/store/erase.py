@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from hub.store import sealing
 from hub.store.schema import consents, ended, identities, identity_keys, photos, templates, vault
@@ -87,9 +87,11 @@ def rewrap(db: Connection, present: Vault, keys: KeySource) -> Vault | None:
 
 def rewrap_all(db: Connection, present: Vault, new: Vault) -> None:
     """Wrap every key with the new hub key. Raises VaultError."""
-    for row in db.execute(select(identity_keys)).all():
-        wrapped = new.wrap(row.identity, present.unwrap(row.identity, row.wrapped))
-        db.execute(
-            update(identity_keys).where(identity_keys.c.identity == row.identity).values(wrapped=wrapped)
-        )
+    wrapped = [
+        {"whose": row.identity, "anew": new.wrap(row.identity, present.unwrap(row.identity, row.wrapped))}
+        for row in db.execute(select(identity_keys)).all()
+    ]
+    if wrapped:
+        whose = identity_keys.c.identity == bindparam("whose")
+        db.execute(update(identity_keys).where(whose).values(wrapped=bindparam("anew")), wrapped)
     db.execute(update(vault).values(key_id=new.id))

@@ -11,11 +11,13 @@ import json
 import secrets
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from hub.embedding.port import Embeddings
 from hub.gallery import Gallery
 from hub.policy import LiveConsent
 from hub.store import erase, sealing
@@ -30,6 +32,20 @@ from protocol import limits
 from protocol.messages import Consent, Person, Template
 
 __all__ = ["NewConsent", "NewTemplate", "PeopleStore"]
+
+
+TEMPLATES_CHANGED = "templates"
+"""Counts in `meta` how often templates came or went."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """Templates in plain, as the gallery holds them too."""
+
+    about: tuple[int, str, int]
+    """The count of changes, the model id and its dimension."""
+    owners: tuple[str, ...]
+    embeddings: Embeddings
 
 
 class PeopleStore:
@@ -47,6 +63,7 @@ class PeopleStore:
         is_alone: nobody else uses the store now, so it may be migrated and half a rotation finished."""
         self._keys = keys or KeyFile(path.with_name(VAULT_FILE))
         self._database = Database(path, busy_s)
+        self._opened: _Opened | None = None
         try:
             self._vault = open_tables(self._database, self._keys, is_alone=is_alone)
         except StoreError:
@@ -94,7 +111,7 @@ class PeopleStore:
                     db.execute(insert(photos).values(photo))
             if consent is not None:
                 self._grant(db, key, identity, consent, now)
-            self._changed(db)
+            self._changed(db, are_templates=True)
             return self._person(db, self._get(db, name), now)
 
     def remove(self, name: str, now: float) -> Erased:
@@ -109,7 +126,7 @@ class PeopleStore:
             embeddings = erase.embeddings(db, self._key(db, row.id), row.id)
             erase.destroy(db, row.id, now)
             rotated = erase.rewrap(db, self._vault, self._keys)
-            self._changed(db)
+            self._changed(db, are_templates=True)
         is_old_key_destroyed = rotated is not None and self._adopt(rotated)
         is_log_empty = self._database.empty_log()
         with self._database.snapshot() as db:
@@ -195,24 +212,20 @@ class PeopleStore:
         """The gallery of one model and the consents that live at `now`, by identity."""
         with self._database.transaction() as db:
             version = db.scalar(select(meta.c.value).where(meta.c.key == "version")) or 0
-            rows = db.execute(
-                select(templates).where(templates.c.model_id == model_id).order_by(templates.c.id)
-            ).all()
+            keys = self._all_keys(db)
+            opened = self._opened = self._open(db, keys, model_id, dimension)
             live = db.execute(
                 select(consents, identities.c.name)
                 .join(identities, identities.c.id == consents.c.identity)
                 .where(consents.c.withdrawn_at.is_(None))
                 .where((consents.c.until.is_(None)) | (consents.c.until > now))
             ).all()
-            keys = self._all_keys(db)
-        owners = [row.identity for row in rows]
-        opened = [sealing.embedding_of(_key_of(keys, row), row) for row in rows]
         by_identity = {}
         for row in live:
             cameras = frozenset(sealing.cameras_of(row.cameras))
             sealing.note_of(_key_of(keys, row), row)  # opens only where nobody has edited the terms
             by_identity[row.identity] = LiveConsent(row.identity, row.name, cameras, row.until, row.id)
-        return Gallery(version, dimension, owners, sealing.from_bytes(opened, dimension)), by_identity
+        return Gallery(version, dimension, opened.owners, opened.embeddings), by_identity
 
     def count_other_models(self, model_id: str) -> int:
         """People who hold templates, but none of this model: they are not recognized until re-enrolled."""
@@ -243,6 +256,19 @@ class PeopleStore:
     def _all_keys(self, db: Connection) -> dict[str, IdentityKey]:
         rows = db.execute(select(identity_keys)).all()
         return {row.identity: self._vault.unwrap(row.identity, row.wrapped) for row in rows}
+
+    def _open(self, db: Connection, keys: dict[str, IdentityKey], model_id: str, dimension: int) -> _Opened:
+        """The templates of a model, opened anew only where some have come or gone: a consent that ends
+        must not wait for everybody's templates."""
+        count = db.scalar(select(meta.c.value).where(meta.c.key == TEMPLATES_CHANGED)) or 0
+        about = (count, model_id, dimension)
+        if self._opened is not None and self._opened.about == about:
+            return self._opened
+        query = select(templates).where(templates.c.model_id == model_id).order_by(templates.c.id)
+        rows = db.execute(query).all()
+        opened = [sealing.embedding_of(_key_of(keys, row), row) for row in rows]
+        owners = tuple(row.identity for row in rows)
+        return _Opened(about, owners, sealing.from_bytes(opened, dimension))
 
     def _adopt(self, vault: Vault) -> bool:
         """Go on with the prepared hub key; whether the old one could be destroyed."""
@@ -275,8 +301,11 @@ class PeopleStore:
             sealed = sealing.consent_row(key, values, note)
             db.execute(update(consents).where(consents.c.id == row.id).values(sealed))
 
-    def _changed(self, db: Connection) -> None:
+    def _changed(self, db: Connection, *, are_templates: bool = False) -> None:
         db.execute(update(meta).where(meta.c.key == "version").values(value=meta.c.value + 1))
+        if are_templates:
+            count_change(db)
+            self._opened = None
 
     def _person(self, db: Connection, row: Row[Any], now: float) -> Person:
         key = self._key(db, row.id)
@@ -310,6 +339,14 @@ class PeopleStore:
 def name_key(name: str) -> str:
     """Equal for names that people read as equal: letter case, composed and decomposed accents."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def count_change(db: Connection) -> None:
+    """Templates have come or gone."""
+    if not db.execute(
+        update(meta).where(meta.c.key == TEMPLATES_CHANGED).values(value=meta.c.value + 1)
+    ).rowcount:
+        db.execute(insert(meta).values(key=TEMPLATES_CHANGED, value=1))
 
 
 def _key_of(keys: dict[str, IdentityKey], row: Any) -> IdentityKey:

@@ -16,7 +16,7 @@ from hub import backup
 from hub.backup import AnyRecord, BackupError
 from hub.store import sealing
 from hub.store.errors import ConflictError
-from hub.store.people import PeopleStore, name_key
+from hub.store.people import PeopleStore, count_change, name_key
 from hub.store.schema import consents, ended, identities, identity_keys, meta, photos, templates
 from hub.vault import IdentityKey
 
@@ -199,6 +199,7 @@ def restore(
         if mode == "replace":
             for table in (photos, templates, consents, identity_keys, identities):
                 db.execute(delete(table))
+        count_change(db)
         for record in records:
             under_way.take(record)
             if isinstance(record, backup.Identity):

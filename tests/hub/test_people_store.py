@@ -145,6 +145,28 @@ def test_each_change_gives_the_gallery_a_new_version(store: PeopleStore) -> None
     assert store.load(MODEL, 4, NOW)[0].version > before
 
 
+def test_templates_are_opened_anew_only_where_they_changed(store: PeopleStore) -> None:
+    store.add("Ada", [template(1)], NewConsent(), NOW)
+    store.add("Bea", [template(2)], NewConsent(), NOW)
+    assert len(store.load(MODEL, 4, NOW)[0]) == 2
+    store.withdraw("Ada", NOW)
+    gallery, consents = store.load(MODEL, 4, NOW)
+    assert (len(gallery), [c.name for c in consents.values()]) == (2, ["Bea"])
+    assert len(store.load("other", 4, NOW)[0]) == 0
+    store.add("Ada", [template(3)], None, NOW)
+    assert len(store.load(MODEL, 4, NOW)[0]) == 3
+    store.remove("Ada", NOW)
+    assert len(store.load(MODEL, 4, NOW)[0]) == 1
+
+
+def test_what_another_opening_of_the_store_changed_is_seen(store: PeopleStore) -> None:
+    store.add("Ada", [template(1)], NewConsent(), NOW)
+    store.load(MODEL, 4, NOW)
+    other = PeopleStore(store.database.path)
+    other.add("Bea", [template(2)], NewConsent(), NOW)
+    assert len(store.load(MODEL, 4, NOW)[0]) == 2
+
+
 def test_the_file_is_private(tmp_path: Path) -> None:
     old = os.umask(0)
     try:

@@ -43,6 +43,8 @@ CORNERS = _zone((0, 5), (0, 3), (9, 12))
 """Above the shoulders and beside the head: hair rarely reaches there, a sheet does."""
 BESIDE = _zone((3, 9), (2, 4), (8, 10))
 """Just beside the face: partly hair and ears, and all of a small sheet."""
+CLOSE = _zone((3, 9), (3, 4), (8, 9))
+"""The part of it next to the face, jaw included: all of the tightest sheet, and hair at most of a head."""
 BELOW = _zone((9, 12), (3, 9))
 """Neck and chest; below a small sheet there is something else."""
 ABOVE = _zone((0, 2), (4, 8))
@@ -109,7 +111,9 @@ class Suspicion:
         large = _ramp(corners, 0.35, 0.45)
         small = _ramp(below, 0.2, 0.4) * _ramp(beside, 0.65, 0.8)
         tall = _ramp(above, 0.4, 0.7) * _ramp(beside, 0.6, 0.75)
-        return plane * max(large, small, tall)
+        close = _share(cells > FOLLOWS, CLOSE & known, 8)
+        tight = _ramp(below, 0.5, 0.8) * _ramp(close, 0.75, 0.9)
+        return plane * max(large, small, tall, tight)
 
 
 def _share(is_so: Mask, where: Mask, at_least: int) -> float:

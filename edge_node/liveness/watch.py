@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_node.liveness.motion import Gray, Patch, compare, take_patch, thumbnail_of
+from edge_node.liveness.motion import Gray, Patch, Vector, compare, scene_shift, take_patch, thumbnail_of
 from edge_node.liveness.suspicion import Suspicion
 from edge_node.liveness.texture import screen_pattern
 from edge_node.tracking.track import Box, Observation
@@ -29,6 +29,10 @@ LATE_S = 0.5
 """... or after this time in any case."""
 STALE_S = 1.0
 """Looks further apart than this are not compared: too much has changed."""
+PATTERN_EVERY = 3
+"""Comparisons for each look at the pattern: it does not change."""
+CALM, CALM_S = 0.1, 0.32
+"""While suspicion is below this, a face that is shown already is looked at no more often than this."""
 REMEMBER_S = 3.0
 """A suspected face that is gone is remembered for this long where it was."""
 SAME_PLACE = 0.2
@@ -43,6 +47,7 @@ class _Watched:
     box: Box
     since: float
     patch: Patch | None = None
+    compared: int = 0
     has_passed: bool = False
     """Watched for long enough, without much suspicion: may be shown."""
 
@@ -52,6 +57,26 @@ class _Remembered:
     value: float
     box: Box
     at: float
+
+
+class _Scene:
+    """One picture, and what is computed of it once for all of its faces, where any face needs it."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+        self._thumbnail: Gray | None = None
+        self._moved: dict[float, Vector] = {}
+
+    def thumbnail(self) -> Gray:
+        if self._thumbnail is None:
+            self._thumbnail = thumbnail_of(self.image)
+        return self._thumbnail
+
+    def moved_since(self, before: Patch) -> Vector:
+        """(2,) pixels."""
+        if before.at not in self._moved:
+            self._moved[before.at] = scene_shift(before.thumbnail, self.thumbnail(), self.image.shape[1])
+        return self._moved[before.at]
 
 
 class LivenessWatch:
@@ -82,10 +107,9 @@ class LivenessWatch:
         seen = tuple(observations)
         self._forget({o.path for o in seen}, now)
         faces = [o for o in seen if o.trusted and _side(o.box_xyxy) >= MIN_FACE_PX]
-        thumbnail = thumbnail_of(image) if faces else None
+        scene = _Scene(image)
         for face in faces:
-            assert thumbnail is not None
-            self._look(image, thumbnail, face, now)
+            self._look(scene, face, now)
         return tuple(self._judged(o, now) for o in seen)
 
     def _judged(self, o: Observation, now: float) -> Observation:
@@ -103,7 +127,7 @@ class LivenessWatch:
             landmarks=o.landmarks, watched=watched.has_passed,
         )  # fmt: skip
 
-    def _look(self, image: Image, thumbnail: Gray, face: Observation, now: float) -> None:
+    def _look(self, scene: _Scene, face: Observation, now: float) -> None:
         watched = self._watched.get(face.path)
         if watched is None:
             watched = self._watched[face.path] = self._begin(face, now)
@@ -114,13 +138,18 @@ class LivenessWatch:
         before = watched.patch
         passed_s = now - before.at if before is not None else 0.0
         if before is not None and passed_s <= STALE_S:
-            is_due = passed_s >= LATE_S or (passed_s >= SOON_S and _moved(before.box, face.box_xyxy) > MOVED)
-            if not is_due:
+            is_calm = watched.has_passed and watched.suspicion.value < CALM
+            soon_s = CALM_S if is_calm else SOON_S
+            is_due = passed_s >= soon_s and _moved(before.box, face.box_xyxy) > MOVED
+            if not is_due and passed_s < LATE_S:
                 return
-            motion = compare(before, image, face.box_xyxy, thumbnail)
+            motion = compare(before, scene.image, face.box_xyxy, scene.moved_since(before))
             if motion is not None:
-                watched.suspicion.take(motion, passed_s, screen_pattern(image, face.box_xyxy))
-        watched.patch = take_patch(image, face.box_xyxy, thumbnail, now)
+                watched.compared += 1
+                is_turn = watched.compared % PATTERN_EVERY == 1
+                pattern = screen_pattern(scene.image, face.box_xyxy) if is_turn else None
+                watched.suspicion.take(motion, passed_s, pattern)
+        watched.patch = take_patch(scene.image, face.box_xyxy, scene.thumbnail(), now)
 
     def _begin(self, face: Observation, now: float) -> _Watched:
         suspicion = Suspicion(self._limit)

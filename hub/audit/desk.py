@@ -33,8 +33,8 @@ SLACK_S = 5.0
 """Leases may last so much longer without another write: larger writes more seldom, smaller tells more
 exactly when a reveal ended at the latest if the hub is killed."""
 RETRY_S = 1.0
-MAX_GROUP = 512
-"""Entries written together; more wait for the next group."""
+MAX_GROUP = 64
+"""Entries written together, all or nothing; small enough to fit where little space was freed."""
 MAX_WAITING = 16_384
 """Entries that wait while nothing can be written: the ends of all open reveals, and many acts."""
 RETAIN_EVERY_S = 3_600.0

@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -111,6 +112,8 @@ class AuditLog:
         except OSError as exc:
             if self._is_dirty and self._is_signed(tip):  # the last step alone has failed
                 self._commit(tip, lines, records, horizon)
+            with suppress(OSError):  # else the next attempt begins with it
+                self._undo()
             raise AuditError(f"the audit log cannot be written: {exc.strerror}") from exc
         self._commit(tip, lines, records, horizon)
 

@@ -381,7 +381,9 @@ def test_a_full_disk_loses_nothing_and_is_recovered_from(
     for _ in range(3):
         with pytest.raises(AuditError, match="No space left"):
             log.append([note(i) for i in range(90, 99)], NOW)
-        assert read(tmp_path).problems == []
+        reading = read(tmp_path)
+        assert reading.problems == []
+        assert (reading.unsigned, reading.torn_bytes) == (0, 0), "half a write is taken back at once"
     log.room = 10**9
     log.append([note(1)], NOW)
     log.close()

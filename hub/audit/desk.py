@@ -117,7 +117,7 @@ class AuditDesk:
             self._retry_at = at.now + RETRY_S
             self._flush()
         latest = self._reveals.latest(at)
-        if latest > self._log.horizon - SLACK_S / 2 and not self._failure:
+        if latest and latest > self._log.horizon - SLACK_S / 2 and not self._failure:
             self._put([], is_kept=False)  # ahead of time, so that no answer waits for it
         if self._keep_s and at.now >= self._retain_at:
             self._retain_at = at.now + RETAIN_EVERY_S

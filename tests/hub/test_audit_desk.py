@@ -197,6 +197,18 @@ async def test_leases_never_outlast_the_promise_on_the_disk(rig: Rig) -> None:
             await asyncio.sleep(0.001)
 
 
+async def test_a_hub_that_shows_nobody_writes_nothing(rig: Rig) -> None:
+    async with rig.running() as desk:
+        await rig.decided(Verdict.veil("not similar enough to anyone"))
+        await asyncio.sleep(0.05)
+        before = AuditFiles(rig.state).head.stat().st_mtime_ns
+        for _ in range(10):
+            rig.now += 0.25
+            desk.tick()
+            await asyncio.sleep(0.005)
+        assert AuditFiles(rig.state).head.stat().st_mtime_ns == before
+
+
 async def test_reveals_that_a_crash_left_open_are_closed_at_the_next_start(rig: Rig) -> None:
     crashed = AuditLog(rig.state, KEY, NOW)
     start = {"kind": "reveal-start", "at": NOW + 10, "reveal": "old-1", "track": 1}

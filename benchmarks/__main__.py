@@ -17,6 +17,8 @@ NAMES = (
     "faults",
     "overload",
     "embed",
+    "dlib_path",
+    "quality",
     "calibrate",
     "quantize",
     "audit",

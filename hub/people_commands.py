@@ -22,6 +22,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
+from hub.audit.log import AuditLog, new_run
 from hub.backup import MIN_PASSPHRASE_CHARS, AnyRecord, BackupError, Head, Identity, read_backup, write_backup
 from hub.command_line import ConfigOption, StateOption, made, one_line_errors, settings_of
 from hub.config import StateFiles
@@ -142,7 +143,7 @@ def restore_backup(
         try:
             with _open(file) as (source, size):
                 passphrase = _passphrase(passphrase_file, is_new=False)
-                with _progress() as progress:
+                with _recorded(files, f"restore-{mode}"), _progress() as progress:
                     task = progress.add_task("restoring", total=size)
                     records = read_backup(source, passphrase, partial(_advance, progress, task))
                     done = restore(
@@ -152,6 +153,23 @@ def restore_backup(
             store.close()
         for line in _words(done):
             typer.echo(line)
+
+
+@contextmanager
+def _recorded(files: StateFiles, what: str) -> Iterator[None]:
+    """An act in the audit log, before it is done and after. Raises AuditError: then it is not done."""
+    log = AuditLog(files.folder, load_or_create(files.signing_key), time.time())
+    named = {"act": f"{new_run()}-a1", "by": "veilcast-hub", "what": what}
+    result = "failed"
+    try:
+        log.append([{"kind": "act-asked", "at": time.time(), **named}], time.time())
+        try:
+            yield
+            result = "done"
+        finally:
+            log.append([{"kind": "act", "at": time.time(), **named, "result": result}], time.time())
+    finally:
+        log.close()
 
 
 def _words(done: Restored) -> Iterator[str]:
@@ -268,7 +286,8 @@ def rotate(
             )
         store = OwnedStore(files.people, os.environ)
         try:
-            vault = store.rotate(write_key_file(to) if to is not None else None)
+            with _recorded(files, "vault-rotate"):
+                vault = store.rotate(write_key_file(to) if to is not None else None)
         finally:
             store.close()
         typer.echo(f"new key {vault.id}" + (f" in {to}: give that one to the hub now" if to else ""))

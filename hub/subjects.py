@@ -20,7 +20,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hub.embedding.port import ModelManifest
-from hub.errors import DeclinedError
+from hub.errors import DeclinedError, HubError
 from hub.gallery import Gallery
 from hub.receipts import Check, sign_receipt
 from hub.store.erase import Erased
@@ -103,7 +103,10 @@ class SubjectDesk:
     def _write(self, name: str, now: float) -> _Export:
         person = self._store.show(name, now)
         photos = self._store.photos(person.identity)
-        shown = self._shown.shown_intervals(person.identity) if self._shown is not None else None
+        try:
+            shown = self._shown.shown_intervals(person.identity) if self._shown is not None else None
+        except HubError as exc:
+            raise DeclinedError("internal", f"when they were shown cannot be told: {exc}") from exc
         text = export_text(person, photos, shown, now)
         if len(text) > MAX_DOCUMENT_CHARS:
             raise DeclinedError(

@@ -170,6 +170,20 @@ def test_the_vault_key_is_rotated(tmp_path: Path) -> None:
     assert "leave out --to" in one_line(call(state, "vault", "rotate", "--to", tmp_path / "k"))
 
 
+def test_restoring_and_rotating_are_in_the_audit_log(tmp_path: Path, words: Path) -> None:
+    state, file = hub(tmp_path / "one", "Ada"), tmp_path / "people.backup"
+    call(state, "backup", file, "--passphrase-file", words)
+    assert call(state, "vault", "rotate").exit_code == 0
+    words.write_text("another horse entirely")
+    assert call(state, "restore", file, "--replace", "--passphrase-file", words).exit_code == 1
+    log = tmp_path / "log.jsonl"
+    assert call(state, "audit", "export", log).exit_code == 0
+    text = log.read_text()
+    for what, result in (("vault-rotate", "done"), ("restore-replace", "failed")):
+        (line,) = [r for r in text.splitlines() if what in r and '"act"' in r and "result" in r]
+        assert result in line
+
+
 def test_a_given_vault_key_is_rotated_to_a_file(tmp_path: Path) -> None:
     state = tmp_path / "one"
     environment = {VAULT_VARIABLE: HEX}

@@ -23,7 +23,7 @@ from protocol.messages import (
     RemovePerson,
     ShowReceipt,
 )
-from tests.hub.test_service import ADA, BOB, NOW, Admin, World, jpeg
+from tests.hub.test_service import ADA, BOB, NOW, Admin, World, jpeg, reveal
 from tests.hub_fake import Keyring
 
 
@@ -55,7 +55,18 @@ async def test_an_export_tells_all_that_is_kept(world: World) -> None:
         photos = [t["photo_jpeg_base64"] for t in told["templates"]]
         assert photos[0] is None, "nobody asked to keep that one"
         assert [base64.b64decode(p) for p in photos[1:]] == [jpeg(ADA)] * 2
-        assert told["shown"] is None
+        assert told["shown"] == []
+
+
+async def test_an_export_tells_when_and_where_somebody_was_shown(world: World) -> None:
+    async with world.running(), world.admin() as admin, world.node("door") as node:
+        ada = await admin.enrol("Ada", ADA)
+        await admin.enrol("Bob", BOB)
+        assert (await reveal(node, ADA)).reveal
+        (shown,) = json.loads(await document(admin, ExportPerson, name="Ada"))["shown"]
+        assert shown["camera"] == "door"
+        assert shown["consent"] == ada.consents[0].id
+        assert json.loads(await document(admin, ExportPerson, name="Bob"))["shown"] == []
 
 
 async def test_an_export_of_many_pieces_arrives_whole(world: World) -> None:

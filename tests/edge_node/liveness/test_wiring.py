@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 
 from edge_node.analysis import AnalysisSettings, Analyzer
+from edge_node.config import HubSettings, LivenessSettings, NodeSettings
 from edge_node.liveness.watch import LivenessWatch
+from edge_node.node import Node
 from edge_node.tracking.track import Analysis
 from edge_node.tracking.tracker import Tracker
 from tests.edge_node.liveness.drawn import HEIGHT, WIDTH, box_at, frame
@@ -52,3 +57,18 @@ def test_a_cut_forgets_the_doubt() -> None:
     result = analyzer.analyze(raw_frame(60, 2.4, other))
     assert result.cut
     assert watch.suspected == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_watched"),
+    [
+        (NodeSettings(), True),
+        (NodeSettings(liveness=LivenessSettings(enabled=False)), False),
+        (NodeSettings(hub=HubSettings(enabled=False)), False),
+    ],
+)
+def test_the_node_watches_by_default_where_anybody_could_be_shown(
+    settings: NodeSettings, is_watched: bool
+) -> None:
+    node = SimpleNamespace(_settings=settings)
+    assert (Node._make_liveness(node) is not None) == is_watched  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ from enrollment.client import HubClient
 from enrollment.connection import Connection, TimeLimits
 from enrollment.enroll import PersonReport, enroll
 from enrollment.errors import EXIT_REFUSED, EnrollmentError, KeyRefusedError
+from enrollment.evaluate_command import add_evaluate_command
 from enrollment.subjects import add_subject_commands
 from enrollment.visitors import visitor_app
 from protocol.errors import KeyFileError
@@ -347,6 +348,9 @@ def _progress(total: int) -> Iterator[Progress]:
     bar.add_task("", total=total)
     with bar:
         yield bar
+
+
+add_evaluate_command(app, _hub_for, _progress)
 
 
 @contextmanager

@@ -23,17 +23,22 @@ from protocol.messages import (
     EnrolVisitor,
     ExportPerson,
     GrantConsent,
+    Likeness,
     ListPeople,
     ListVisitors,
     People,
     Person,
     RemovePerson,
+    SetThreshold,
+    ShowLikeness,
     ShowPerson,
     ShowReceipt,
     StartVisitors,
     StopVisitors,
+    Threshold,
     Visitors,
     WithdrawConsent,
+    clip,
 )
 
 
@@ -168,6 +173,34 @@ class HubClient:
             Visitors,
             lambda session, seq: StartVisitors(
                 session=session, seq=seq, camera=camera, duration_s=duration_s
+            ),
+        )
+
+    def likeness(self, photos: Sequence[AcceptedPhoto]) -> Likeness:
+        """How alike 1 to MAX_PHOTOS photos are to the hub's model. Nothing of them is kept."""
+        return self._connection.ask(
+            Likeness,
+            lambda session, seq: ShowLikeness(
+                session=session, seq=seq, photos=tuple(p.photo for p in photos)
+            ),
+            [p.jpeg for p in photos],
+        )
+
+    def set_threshold(
+        self, model_id: str, threshold: float, margin: float, people: int, photos: int, data: str
+    ) -> Threshold:
+        """Have the hub decide by a threshold from its next start on."""
+        return self._connection.ask(
+            Threshold,
+            lambda session, seq: SetThreshold(
+                session=session,
+                seq=seq,
+                model_id=model_id,
+                threshold=threshold,
+                margin=margin,
+                people_count=people,
+                photo_count=photos,
+                data=clip(data),
             ),
         )
 

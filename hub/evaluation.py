@@ -93,7 +93,7 @@ class EvaluationDesk:
             raise DeclinedError("invalid", f"{text}: evaluate again")
         calibration = Calibration(
             manifest.model_id, request.threshold, manifest.per_tenfold, request.margin, self._wall(),
-            request.people, request.photos, request.data,
+            request.people_count, request.photo_count, request.data,
         )  # fmt: skip
         try:
             write_calibration(self._path, calibration)

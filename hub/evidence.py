@@ -43,7 +43,8 @@ class EvidenceSettings:
     """A single look agrees with the mean from this far below the threshold on: it says less than the mean,
     of which all is asked."""
     contradiction: float = 0.05
-    """A look whose similarity to the person shown is this far below the threshold ends the reveal."""
+    """A look whose similarity to the person shown is this far below the threshold of a gallery of one ends
+    the reveal."""
     stranger_gap: float = 0.05
     """Someone is proven to be nobody of the gallery only this far below the threshold."""
 
@@ -179,7 +180,8 @@ class EvidenceBook:
         if vote and vote != proven:
             return True
         similarity = next((c.similarity for c in candidates if c.identity == proven), 0.0)
-        return similarity < self.threshold - self.settings.contradiction
+        # Not of the threshold in force: that rises with the gallery, but not how unlike oneself one may look.
+        return similarity < self.settings.threshold - self.settings.contradiction
 
     def _judge(self, track: _TrackEvidence, identify: Callable[[Probe], Sequence[Candidate]]) -> Finding:
         weights = np.array([look.quality for look in track.looks], np.float32)

@@ -74,7 +74,7 @@ def _unpack(header: bytes) -> dict[str, Any]:
             raw=False,
             strict_map_key=True,
             max_str_len=4 * limits.MAX_TEXT_CHARS,
-            max_bin_len=64,
+            max_bin_len=limits.MAX_VECTOR_BYTES,
             max_array_len=1_024,
             max_map_len=64,
             max_ext_len=0,

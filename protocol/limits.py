@@ -27,6 +27,9 @@ MAX_PHOTOS = 16
 MAX_DIMENSION = 4_096
 """Numbers in an embedding: twice those of the largest model here."""
 
+MAX_VECTOR_BYTES = 4 * MAX_DIMENSION * MAX_PHOTOS
+"""The directions of one likeness; a quarter of what a header may hold."""
+
 MAX_TEMPLATES = 256
 """Templates of one person; beyond this more photos do not change a decision."""
 

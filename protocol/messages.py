@@ -341,7 +341,7 @@ class Likeness(Message, frozen=True, kw_only=True, tag="likeness"):
     seq: Counter
     model_id: Text
     dimension: Annotated[int, Meta(ge=1, le=limits.MAX_DIMENSION)]
-    vectors: Annotated[bytes, Meta(max_length=4 * limits.MAX_DIMENSION * limits.MAX_PHOTOS)]
+    vectors: Annotated[bytes, Meta(max_length=limits.MAX_VECTOR_BYTES)]
     crowdedness: Annotated[
         tuple[Annotated[float, Meta(ge=-2.0, le=2.0)], ...], Meta(max_length=limits.MAX_PHOTOS)
     ]
@@ -359,8 +359,8 @@ class SetThreshold(Message, frozen=True, kw_only=True, tag="set-threshold"):
     model_id: Text
     threshold: Similarity
     margin: Unit
-    people: Counter
-    photos: Counter
+    people_count: Counter
+    photo_count: Counter
     data: Text
     """What it was measured on, for people to read."""
 

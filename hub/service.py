@@ -302,6 +302,8 @@ class Hub:
 
     def _notify(self, camera: str, text: str) -> None:
         """Put a text on the page of a camera; where there is one, nobody is shown from now on."""
+        if not text:
+            self._audit.note("hub", "forget-visitors", camera=camera)
         for session, name in list(self._nodes.items()):
             if name == camera:
                 if text:

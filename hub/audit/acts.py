@@ -10,17 +10,9 @@ VEILING = frozenset({"withdraw-consent", "remove-person", "stop-visitors"})
 """What veils people is never held up because it cannot be recorded at once."""
 READING = ("list-", "show-", "export-")
 _FACTS = (
-    "cameras",
-    "camera",
-    "consent_until",
-    "until",
-    "duration_s",
-    "visitor",
-    "offset",
-    "identity",
-    "threshold",
-    "margin",
-)
+    "cameras", "camera", "consent_until", "until", "duration_s", "visitor", "offset", "identity",
+    "model_id", "threshold", "margin",
+)  # fmt: skip
 """Members of requests that may be written down, where they are set."""
 
 

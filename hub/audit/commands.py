@@ -20,7 +20,7 @@ from rich.table import Table
 
 from hub.audit.chain import record_of
 from hub.audit.errors import AuditError
-from hub.audit.export import ExportSource, named_key, public_key, write_export
+from hub.audit.export import ExportSource, key_in, named_key, write_export
 from hub.audit.files import AuditFiles, lock
 from hub.audit.log import AuditLog
 from hub.audit.query import ConsentBook, ConsentTerms, Filter, Interval, intervals
@@ -53,9 +53,10 @@ def verify(
     export: Annotated[
         Path | None, typer.Option(metavar="FILE", help="An export, instead of this hub's log.")
     ] = None,
-    public: Annotated[
-        str, typer.Option("--public-key", metavar="HEX", help="Whose signatures an export must bear.")
-    ] = "",
+    key_file: Annotated[
+        Path | None,
+        typer.Option("--key", metavar="FILE", help="The public key whose signatures an export must bear."),
+    ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     state: StateOption = None,
@@ -64,15 +65,15 @@ def verify(
     with one_line_errors():
         started = time.monotonic()
         if export is not None:
-            key = public_key(public) if public else named_key(export)
+            key = key_in(key_file) if key_file is not None else named_key(export)
             reading = Reading(ExportSource(export, key), key, head.lower())
         else:
             files, key = _log(config, state)
             reading = Reading(FolderSource(files, key), key, head.lower())
         reading.verify()
         _report(reading, key, head, as_json, time.monotonic() - started)
-        if export is not None and not public and not as_json:
-            typer.echo("the key is the one the export names: compare it with the hub's, or give --public-key")
+        if export is not None and key_file is None and not as_json:
+            typer.echo("the key is the one the export names: compare it with the hub's, or give --key FILE")
 
 
 @app.command()

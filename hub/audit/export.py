@@ -6,6 +6,7 @@ The first line holds the stub where old segments were dropped, the last the head
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Iterator
@@ -36,7 +37,10 @@ def write_export(path: Path, reading: Reading, key: Ed25519PrivateKey) -> int:
             for line in reading.lines():
                 file.write(line)
                 count += 1
-            last = {"head": head_document(key, reading.head), "public_key": public_bytes(key).hex()}
+            last = {
+                "head": head_document(key, reading.head),
+                "public_key": base64.b64encode(public_bytes(key)).decode(),
+            }
             file.write(canonical(last) + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -58,11 +62,6 @@ class ExportSource:
         self._first, self._last, self._last_at = _ends(path)
         if "head" not in self._last:
             raise AuditError(f"{path}: no export of an audit log, or cut off: its last line holds no head")
-
-    @property
-    def claimed_key(self) -> str:
-        """The public key that the export names, in hexadecimal digits: worth what its bearer is worth."""
-        return str(self._last.get("public_key", ""))
 
     def head(self) -> Head:
         """Raises SealError."""
@@ -88,17 +87,27 @@ class ExportSource:
 
 
 def named_key(path: Path) -> Ed25519PublicKey:
-    """The public key that an export names. Raises AuditError."""
+    """The public key that an export names: worth what its bearer is worth. Raises AuditError."""
     _, last, _ = _ends(path)
     return public_key(str(last.get("public_key", "")))
 
 
-def public_key(digits: str) -> Ed25519PublicKey:
-    """A public key from 64 hexadecimal digits. Raises AuditError."""
+def key_in(path: Path) -> Ed25519PublicKey:
+    """The public key in a file that `veilcast-hub receipt key` wrote. Raises AuditError."""
     try:
-        return Ed25519PublicKey.from_public_bytes(bytes.fromhex(digits))
+        with path.open() as file:
+            text = file.read(1_024)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise AuditError(f"{path}: cannot be read") from exc
+    return public_key(text)
+
+
+def public_key(text: str) -> Ed25519PublicKey:
+    """A public key from its Base64. Raises AuditError."""
+    try:
+        return Ed25519PublicKey.from_public_bytes(base64.b64decode(text.strip(), validate=True))
     except ValueError as exc:
-        raise AuditError("a public key is 64 hexadecimal digits") from exc
+        raise AuditError("not a public key; veilcast-hub receipt key prints one") from exc
 
 
 def _ends(path: Path) -> tuple[dict[str, Any], dict[str, Any], int]:

@@ -225,19 +225,23 @@ async def test_an_export_is_checked_without_the_hub(world: World, tmp_path: Path
     assert call(world, "export", str(file)).exit_code == 0
     assert "not overwritten" in call(world, "export", str(file)).output
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    key = lines[-1]["public_key"]
+    key, other = tmp_path / "sign.pub", tmp_path / "other.pub"
+    key.write_text(CliRunner().invoke(app, ["receipt", "key", "--state", str(world.keys.folder)]).stdout)
+    assert key.read_text().strip() == lines[-1]["public_key"]
+    other.write_text("A" * 43 + "=")
 
     def verify(*words: str) -> Result:
         return CliRunner().invoke(app, ["audit", "verify", "--export", str(file), *words])
 
-    assert verify("--public-key", key).exit_code == 0
+    assert verify("--key", str(key)).exit_code == 0
     assert "the one the export names" in verify().output
-    assert verify("--public-key", "00" * 32).exit_code == 1
+    assert verify("--key", str(other)).exit_code == 1
+    assert "not a public key" in verify("--key", str(file)).output
     data = file.read_bytes()
     file.write_bytes(data.replace(b'"result":"done"', b'"result":"gone"', 1))
     assert "was changed" in verify().output
     file.write_bytes(b"\n".join(data.splitlines()[:-1]) + b"\n")
-    assert "its last line holds no head" in verify("--public-key", key).output
+    assert "its last line holds no head" in verify("--key", str(key)).output
 
 
 def test_times_as_people_write_them() -> None:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from edge_node.frames import ShownFace
-from edge_node.privacy.timeline import Region, grow
-from edge_node.tracking.track import Box
+from edge_node.privacy.timeline import TOUCHING, Region, grow, shared
+from edge_node.tracking.track import Box, Evidence
 from protocol.messages import FaceDecision, Revoke
 
 MAX_PENDING = 256
@@ -145,19 +145,25 @@ class Plan:
     shown: tuple[ShownFace, ...]
 
 
+STALE = (Evidence.COASTED, Evidence.BACKFILLED)
+"""Nobody was seen there at this instant."""
+
+
 def plan(regions: Iterable[Region], leases: Leases, now: float, veil_growth: float) -> Plan:
     """Sort the faces of one frame into veiled and shown.
 
     A face is shown if its region is trusted, its track holds a live lease at `now`, and it meets
     no veiled face (as grown by `veil_growth` for painting); that last rule is applied until nothing
-    changes.
+    changes. A veiled region that only coasts, or is carried back, has been grown for its age and may hold
+    nobody by now: it must cover a part of the face, not touch its edge. It is painted over it all the same.
     """
     veiled: list[Box] = []
+    stale: list[Box] = []
     candidates: list[tuple[Region, Lease]] = []
     for region in regions:
         lease = leases.live(region.track, now) if region.trusted else None
         if lease is None:
-            veiled.append(region.box_xyxy)
+            (stale if region.evidence in STALE else veiled).append(region.box_xyxy)
         else:
             candidates.append((region, lease))
     has_changed = True
@@ -166,12 +172,13 @@ def plan(regions: Iterable[Region], leases: Leases, now: float, veil_growth: flo
             (region, lease)
             for region, lease in candidates
             if not any(_meet(region.box_xyxy, grow(box, veil_growth)) for box in veiled)
+            and not any(shared(region.box_xyxy, box) > TOUCHING for box in stale)
         ]
         has_changed = len(clear) < len(candidates)
         veiled += [r.box_xyxy for r, lease in candidates if (r, lease) not in clear]
         candidates = clear
     shown = tuple(ShownFace(r.track, lease.name, r.box_xyxy) for r, lease in candidates)
-    return Plan(tuple(veiled), shown)
+    return Plan((*veiled, *stale), shown)
 
 
 def _meet(a: Box, b: Box) -> bool:

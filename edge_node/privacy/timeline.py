@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from edge_node.privacy.entry import Entry, entry_of
 from edge_node.tracking.track import Analysis, Box, Evidence, Observation
 
+TOUCHING = 0.1
+"""Two boxes that share less of the smaller one touch at their edges, no more."""
+
 
 @dataclass(frozen=True, slots=True)
 class TimelineSettings:
@@ -52,6 +55,8 @@ class _PathLine:
     """Of a face that was first seen near an edge of the picture."""
     sights: int = 0
     """Analyses that saw the face."""
+    shot_after: float = float("-inf")
+    """Its shot began later than this, with a cut."""
 
 
 class Timeline:
@@ -64,6 +69,8 @@ class Timeline:
         """The capture time of the newest analyzed frame."""
         self._analyzed: deque[float] = deque()
         """Capture times of the analyzed frames that can still matter."""
+        self._shot_after = float("-inf")
+        """The analysis before the last cut."""
 
     def __len__(self) -> int:
         return sum(len(line.observations) for line in self._lines.values())
@@ -72,13 +79,16 @@ class Timeline:
         """Take in an analysis; one that is not newer than the last is ignored."""
         if analysis.at <= self.covered_until:
             return
+        if analysis.cut:
+            self._shot_after = self.covered_until
         seen = {o.path for o in analysis.observations}
         for path, line in self._lines.items():
             if line.ended_at is None and (path not in seen or analysis.cut):
                 line.ended_at = analysis.at
         for observation in analysis.observations:
             if observation.path not in self._lines:
-                self._lines[observation.path] = _PathLine(entry=_entry(observation, analysis))
+                entry = _entry(observation, analysis)
+                self._lines[observation.path] = _PathLine(entry=entry, shot_after=self._shot_after)
             line = self._lines[observation.path]
             line.observations.append((analysis.at, observation))
             line.sights += observation.unseen_s == 0
@@ -111,8 +121,14 @@ class Timeline:
         """Every face at the instant `at`, which must not be later than `covered_until`."""
         if at > self.covered_until:
             raise ValueError("no analysis covers this instant yet")
-        regions = (self._region(line, at) for line in self._lines.values())
-        return tuple(r for r in regions if r is not None)
+        regions = [(line, self._region(line, at)) for line in self._lines.values()]
+        seen = [r.box_xyxy for _, r in regions if r is not None and r.trusted]
+        return tuple(
+            region
+            for line, region in regions
+            # Who is first seen after a cut was not where somebody else was seen before it.
+            if region is not None and not (at <= line.shot_after and _is_taken(region, seen))
+        )
 
     def _region(self, line: _PathLine, at: float) -> Region | None:
         first_at, first = line.observations[0]
@@ -187,6 +203,20 @@ def grow(box: Box, factor: float) -> Box:
 
 def _may_show(o: Observation) -> bool:
     return o.trusted and o.watched
+
+
+def shared(a: Box, b: Box) -> float:
+    """What two boxes share, as a part of the smaller one."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
+    return max(0.0, width) * max(0.0, height) / smaller if smaller > 0 else 0.0
+
+
+def _is_taken(region: Region, seen: list[Box]) -> bool:
+    """The face was carried back to where another one, in no doubt, was seen."""
+    is_guess = region.evidence is Evidence.BACKFILLED
+    return is_guess and any(shared(region.box_xyxy, box) > TOUCHING for box in seen)
 
 
 def _lerp(a: Box, b: Box, share: float) -> Box:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -176,6 +177,22 @@ class TestPlan:
         near = (11.0, 0.0, 21.0, 10.0)  # apart, but not once the veil has grown
         result = plan([region(1, A), region(2, near)], leases(1), 1.0, 1.4)
         assert set(result.veiled) == {A, near}
+
+    @pytest.mark.parametrize("evidence", [Evidence.COASTED, Evidence.BACKFILLED])
+    def test_a_guess_that_touches_a_shown_face_is_painted_and_no_more(self, evidence: Evidence) -> None:
+        touching = Region(2, (9.5, 0.0, 19.5, 10.0), False, evidence)
+        result = plan([region(1, A), touching], leases(1), 1.0, 1.4)
+        assert [f.name for f in result.shown] == ["Ada"]
+        assert result.veiled == (touching.box_xyxy,)
+
+    @pytest.mark.parametrize("evidence", [Evidence.COASTED, Evidence.BACKFILLED])
+    def test_a_guess_that_covers_a_part_of_a_shown_face_veils_it(self, evidence: Evidence) -> None:
+        covering = Region(2, (8.0, 0.0, 18.0, 10.0), False, evidence)
+        assert plan([region(1, A), covering], leases(1), 1.0, 1.4).shown == ()
+
+    def test_whoever_is_seen_veils_a_shown_face_by_touching_it(self) -> None:
+        touching = Region(2, (9.5, 0.0, 19.5, 10.0), False, Evidence.FOUND)
+        assert plan([region(1, A), touching], leases(1), 1.0, 1.4).shown == ()
 
     def test_veiling_spreads_until_nothing_changes(self) -> None:
         row = [(x, 0.0, x + 10.0, 10.0) for x in (0.0, 11.0, 22.0, 33.0)]

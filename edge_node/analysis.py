@@ -35,7 +35,7 @@ NOWHERE: NDArray[np.float32] = np.zeros((0, 4), np.float32)
 SCAN_SPACING = 16.0
 """With a veil-only detector, the least time between two parts of a scan, in parts: they take little of its
 time."""
-PARTS = 8
+PARTS = 16
 """Parts that a scan is made in then, at different frames, so that none of them waits for a whole scan."""
 
 

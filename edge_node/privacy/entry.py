@@ -1,4 +1,4 @@
-"""How a face came into the picture that was first seen near its left or right edge. Pure.
+"""Faces at the left and right edges of the picture: how they came in, how much of them is there. Pure.
 
 Called by `timeline` only. Who walks or is panned in at a face's width a frame is found a frame or two after
 entering: the way from the edge is veiled in the frames that wait. And who was seen at the edge once, and then
@@ -17,6 +17,11 @@ REACH = 3.0
 """An edge at most this many face sizes away may be where the face came in."""
 TOUCH = 0.5
 """A face at most this many sizes from the edge has only just come in."""
+
+
+CUT_ERROR = 0.25
+"""Of what is cut off from a face by the edge, this share may be missing from its box on the other side: the
+networks know whole faces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,13 @@ def entry_of(box: Box, frame_width: int) -> Entry | None:
     if min(left, right) > REACH:
         return None
     return Entry(1, max(0.0, left)) if left <= right else Entry(-1, max(0.0, right))
+
+
+def completed(box: Box, frame_width: int) -> Box:
+    """A box (pixels) that an edge cuts, drawn out into the picture."""
+    size = max(box[2] - box[0], 1.0)
+    box = _drawn_out(box, 1, CUT_ERROR * min(1.0, max(0.0, -box[0] / size)))
+    return _drawn_out(box, -1, CUT_ERROR * min(1.0, max(0.0, (box[2] - frame_width) / size)))
 
 
 def _drawn_out(box: Box, direction: int, sizes: float) -> Box:

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
 
-from edge_node.privacy.entry import Entry, entry_of
+from edge_node.privacy.entry import Entry, completed, entry_of
 from edge_node.tracking.track import Analysis, Box, Evidence, Observation
 
 TOUCHING = 0.1
@@ -67,6 +67,7 @@ class Timeline:
         self._lines: dict[int, _PathLine] = {}
         self.covered_until = float("-inf")
         """The capture time of the newest analyzed frame."""
+        self._frame_width: int | None = None
         self._analyzed: deque[float] = deque()
         """Capture times of the analyzed frames that can still matter."""
         self._shot_after = float("-inf")
@@ -93,6 +94,7 @@ class Timeline:
             line.observations.append((analysis.at, observation))
             line.sights += observation.unseen_s == 0
         self.covered_until = analysis.at
+        self._frame_width = analysis.frame_width
         self._analyzed.append(analysis.at)
 
     def forget_before(self, at: float) -> None:
@@ -149,10 +151,13 @@ class Timeline:
         unseen_s = (1 - share) * a.unseen_s + share * b.unseen_s
         if a.track != b.track:  # perhaps two people, of whom neither went from one place to the other
             box = _union(a.box_xyxy, b.box_xyxy)
+        box = grow(box, self._growth(unseen_s))
+        if unseen_s == 0 and self._frame_width is not None:
+            box = completed(box, self._frame_width)
         worse = b if b.unseen_s >= a.unseen_s else a
         return Region(
             track=b.track,
-            box_xyxy=_inward(line, grow(box, self._growth(unseen_s)), unseen_s),
+            box_xyxy=_inward(line, box, unseen_s),
             trusted=_may_show(a) and _may_show(b) and a.track == b.track,
             evidence=worse.evidence,
             age_s=unseen_s,

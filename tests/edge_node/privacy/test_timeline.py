@@ -198,3 +198,13 @@ def test_who_was_seen_twice_has_a_speed() -> None:
     timeline.add(analysis(1.08, coasting, frame_width=WIDTH))
     (region,) = timeline.regions_at(1.08)
     assert region.box_xyxy[0] > 955
+
+
+def test_a_face_that_the_edge_cuts_is_veiled_further_into_the_picture() -> None:
+    timeline = Timeline()
+    half = (-20.0, 100.0, 20.0, 150.0)
+    timeline.add(analysis(1.0, observation(1, half), observation(2, (960.0, 100.0, 1000.0, 150.0)),
+                          frame_width=WIDTH))  # fmt: skip
+    cut, whole = timeline.regions_at(1.0)
+    assert cut.box_xyxy == pytest.approx((-20, 100, 25, 150))
+    assert whole.box_xyxy == (960, 100, 1000, 150), "one that only touches it is not"

@@ -37,7 +37,10 @@ class ShownLog(Protocol):
     """Who knows when somebody was shown (hub/audit)."""
 
     def shown_intervals(self, identity: str) -> Sequence[Mapping[str, Any]]:
-        """Each time a camera showed this identity, oldest first, as JSON values. Blocking."""
+        """Each time a camera showed this identity, oldest first, as JSON values. Blocking.
+
+        `start`, `end` and `latest` are UTC epoch seconds; an `end` that is None lasts. Raises HubError.
+        """
         ...
 
 
@@ -158,7 +161,7 @@ def export_text(
             }
             for at, t in enumerate(person.templates)
         ],
-        "shown": None if shown is None else [dict(interval) for interval in shown],
+        "shown": None if shown is None else [_shown(interval) for interval in shown],
     }
     return json.dumps(document, indent=1)
 
@@ -172,6 +175,12 @@ def _consent(consent: Consent) -> dict[str, Any]:
         "cameras": list(consent.cameras) or "every camera",
         "note": consent.note,
     }
+
+
+def _shown(interval: Mapping[str, Any]) -> dict[str, Any]:
+    """An interval of the audit log with its times to be read."""
+    times = {name: _iso(interval[name]) for name in ("start", "end", "latest") if name in interval}
+    return {**interval, **times}
 
 
 def _iso(epoch_s: float | None) -> str | None:

@@ -118,8 +118,10 @@ async def test_an_erasure_is_not_called_checked_where_the_gallery_cannot_be_read
 
 def test_an_export_holds_when_somebody_was_shown() -> None:
     ada = Person(identity="a1", name="Adé", added_at=NOW, consented=False, consents=(), templates=())
-    shown = [{"camera": "door", "start": "2027-01-15T08:00:00+00:00"}]
+    shown = [{"camera": "door", "start": NOW, "end": None}]
     text = export_text(ada, {}, shown, NOW)
     assert text.isascii()
-    assert json.loads(text)["shown"] == shown
+    assert json.loads(text)["shown"] == [
+        {"camera": "door", "start": "2027-01-15T08:00:00+00:00", "end": None}
+    ]
     assert json.loads(text)["name"] == "Adé"

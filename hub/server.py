@@ -106,6 +106,11 @@ class Server:
         """After `start`, with the port in place of a wildcard."""
 
     @property
+    def let_in(self) -> frozenset[Peer]:
+        """Whom the allow-list names at this moment."""
+        return frozenset(self._allowed.values())
+
+    @property
     def registry(self) -> Registry:
         return self._registry
 

@@ -323,6 +323,7 @@ class Hub:
             await asyncio.sleep(WATCH_EVERY_S)
             await self._visitors.poll()
             self._audit.tick()
+            self._audit.keys(self._server.let_in)
             wall = self._wall()
             if wall >= self._live.next_expiry():
                 self._become(self._live.at(wall))

@@ -72,6 +72,7 @@ class AuditDesk:
         """Reveals whose start is on its way to the disk."""
         self._flushing: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
+        self._let_in: frozenset[Peer] = frozenset()
         self._failure = ""
         self._refused = 0
         self._retry_at = self._retain_at = 0.0
@@ -210,6 +211,15 @@ class AuditDesk:
             }
             await self._written([done], is_kept=True)
         return answer
+
+    def keys(self, let_in: frozenset[Peer]) -> None:
+        """Whose keys are let in; what differs from the last time is recorded. To be called often."""
+        if let_in == self._let_in:
+            return
+        before, self._let_in = self._let_in, let_in
+        for what, peers in (("let-in", let_in - before), ("shut-out", before - let_in)):
+            for peer in sorted(peers, key=lambda p: (p.role, p.name)):
+                self.note("hub", what, role=peer.role, name=peer.name)
 
     def note(self, by: str, what: str, **facts: object) -> None:
         """Record an act that has happened: one of the hub itself (by "hub"), or of a part that calls this.

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import importlib.util
+import logging
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import IO, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,12 @@ from numpy.typing import NDArray
 from vision.errors import ModelError
 from vision.model_store import cache_dir
 
+log = logging.getLogger(__name__)
+
+_LOADING = threading.Lock()
+LOADING_TAKES_S = 60.0
+"""Longer than compiling any of the networks takes on a Raspberry Pi."""
+LOOK_AGAIN_S = 0.05
 SMALL_THREADS = 1
 """For networks of a few milliseconds: a second thread saves them nothing and costs as much again (4 looks of
 CenterFace: 10.7 ms of processor time on one thread, 15.0 on two; O-Net on 8 faces 4.4 and 7.8)."""
@@ -81,9 +90,23 @@ def _alone() -> Iterator[None]:
     """
     cache = cache_dir() / "openvino"
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _LOADING, (cache / "lock").open("w") as lock:
+        _take(lock, LOADING_TAKES_S)
         yield
+
+
+def _take(lock: IO[str], patience_s: float) -> None:
+    """Lock a file; go on without where another process holds it for too long: it may be stopped for good."""
+    give_up_at = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= give_up_at:
+                log.warning("another process has held %s for %.0f s: not waiting", lock.name, patience_s)
+                return
+            time.sleep(LOOK_AGAIN_S)
 
 
 class _OpenVino:

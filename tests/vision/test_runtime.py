@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
+
+from vision.runtime import _take
 
 FIRST_INFERENCES_MEET = """
     import faulthandler, sys, threading
@@ -49,3 +53,21 @@ def test_threads_and_processes_may_all_begin_at_once(tmp_path):
     for attempt in attempts:
         _, errors = attempt.communicate(timeout=120)
         assert attempt.returncode == 0, errors.decode()
+
+
+def test_a_lock_that_another_process_never_lets_go_of_is_not_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "lock"
+    with path.open("w") as held, path.open("w") as ours:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        _take(ours, 0.0)
+    assert "not waiting" in caplog.text
+
+
+def test_a_lock_that_is_free_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with path.open("w") as ours, path.open("w") as other:
+        _take(ours, 0.0)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)

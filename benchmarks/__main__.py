@@ -17,6 +17,7 @@ NAMES = (
     "faults",
     "overload",
     "embed",
+    "recognition",
     "dlib_path",
     "quality",
     "calibrate",

@@ -161,7 +161,8 @@ MUTANTS = (
     ),
     Mutant(
         "faces are shown across veiled ones", DECISIONS,
-        "            if not any(_meet(region.box_xyxy, grow(box, veil_growth)) for box in veiled)\n", "",
+        "            if not any(_meet(region.box_xyxy, grow(box, veil_growth)) for box in veiled)\n"
+        "            and not any(shared(region.box_xyxy, box) > TOUCHING for box in stale)\n", "",
         ("people_cross",),
     ),
     Mutant(

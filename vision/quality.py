@@ -86,7 +86,8 @@ class QualityModel:
     def foretell(self, measures: Vector) -> float:
         z = np.clip((measures - self.center) / self.scale, -4, 4)
         useful = self.offset + float(self.linear @ z + self.square @ (z * z))
-        return _clamped((useful - self.bad) / (self.good - self.bad))
+        # Never nothing: a model may be wrong, and a weight of zero would drop a look altogether.
+        return max(0.01, _clamped((useful - self.bad) / (self.good - self.bad)))
 
 
 def quality_of(crop: FaceCrop, face_px: float) -> Quality:

@@ -26,7 +26,6 @@ from benchmarks.reid_faces import (
     mask_all,
     masked,
     pixels_of,
-    visible_box,
 )
 from benchmarks.reid_sheet import write
 from edge_node.privacy.veil import Style, VeilSettings
@@ -36,8 +35,8 @@ CLOSED_SET = 100
 PEOPLE, QUICK_PEOPLE = 300, 100
 TABLE_PEOPLE = 120
 """For the strengths other than the product's own."""
-CAMERAS = 3
-STRENGTHS = {Style.PIXELATE: (2, 4, 6, 8, 12, 16), Style.BLUR: (0.03, 0.06, 0.12, 0.2, 0.3, 0.5)}
+CAMERAS = 6
+STRENGTHS = {Style.PIXELATE: (2, 4, 6, 9, 14), Style.BLUR: (0.03, 0.06, 0.12, 0.25, 0.5)}
 """Blocks across a region, and sigma in region sizes; 6 and 0.12 are the product's."""
 
 
@@ -57,6 +56,7 @@ class Attack:
         return {
             "ratio": round(best.ratio, 2),
             "interval_95": [round(best.low, 2), round(best.high, 2)],
+            "by_chance_95": [round(bound, 2) for bound in best.by_chance],
             "embedder": round(self.compared.ratio, 2),
             "trained": round(self.trained.ratio, 2),
             "probes": best.probes,
@@ -75,7 +75,7 @@ def measure(quick: bool = False, out: Path | None = None) -> dict[str, Any]:
     styles: dict[str, Attack] = {}
     for style in Style:
         # The weak styles give so much away that one camera is enough to tell how much.
-        used = places[:1] if quick or style in (Style.PIXELATE, Style.BLUR) else places
+        used = places[: 2 if quick else CAMERAS] if style in (Style.VEIL, Style.SOLID) else places[:1]
         styles[style.value] = _attack(faces, used, VeilSettings(style, allow_weak=True), clear, model)
     result: dict[str, Any] = {f"reid_ratio_{name}": round(a.better.ratio, 2) for name, a in styles.items()}
     people, turns = _labels(faces)
@@ -136,7 +136,7 @@ def _context(faces: Sequence[Face]) -> dict[str, float]:
     """
     people, turns = _labels(faces)
     veil, solid = VeilSettings(Style.VEIL), VeilSettings(Style.SOLID)
-    fills = pixels_of([cut(masked(f, veil), visible_box(f.box_xyxy)) for f in faces])
+    fills = pixels_of([cut(masked(f, veil), f.box_xyxy, veil.growth) for f in faces])
     pictures = np.array([around(masked(f, solid)) for f in faces])
     boxes = np.array([f.box_xyxy for f in faces])
     sizes = boxes[:, 2:] - boxes[:, :2]

@@ -22,6 +22,8 @@ SHRINKAGE = 0.1
 """Share of the total variance added to that within a person: few photos of each tell little of it."""
 TIE_DIGITS = 5
 """Scores that differ later than this are equal: a constant picture gives no order."""
+RENAMINGS = 200
+"""Draws of a world in which nobody's face belongs to the name: what one without a clue would reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Rate:
     ratio: float
     margin: float
     """Half the 95 % interval, over people."""
+    by_chance: tuple[float, float]
+    """Where 95 % of the ratios lie once everybody's name is given to somebody else."""
     probes: int
 
     @property
@@ -84,7 +88,18 @@ def top1(scores: Floats, people: Labels, closed_set: int) -> Rate:
     """
     rounded = np.round(scores, TIE_DIGITS)
     count = scores.shape[1]
-    right = rounded[np.arange(len(scores)), people][:, None]
+    each = _each(rounded, people, closed_set)
+    random = np.random.default_rng(0)
+    renamed = [_each(rounded, random.permutation(count)[people], closed_set).mean() for _ in range(RENAMINGS)]
+    low, high = np.quantile(renamed, (0.025, 0.975))
+    margin = 1.96 * float(each.std(ddof=1)) / float(np.sqrt(len(each)))
+    return Rate(float(each.mean()), margin, (float(low), float(high)), len(scores))
+
+
+def _each(rounded: Floats, people: Labels, closed_set: int) -> Floats:
+    """(P,) each person's rate of right first guesses, divided by chance."""
+    count = rounded.shape[1]
+    right = rounded[np.arange(len(rounded)), people][:, None]
     better = (rounded > right).sum(axis=1)
     equal = (rounded == right).sum(axis=1) - 1
     first = first_place(count, closed_set)
@@ -93,9 +108,7 @@ def top1(scores: Floats, people: Labels, closed_set: int) -> Rate:
     chances = (upto[better + equal + 1] - upto[better]) / (equal + 1)
     photos = np.bincount(people, minlength=count)
     each = np.bincount(people, weights=chances, minlength=count)[photos > 0] / photos[photos > 0]
-    each = each * closed_set
-    margin = 1.96 * float(each.std(ddof=1)) / np.sqrt(len(each))
-    return Rate(float(each.mean()), margin, len(scores))
+    return np.asarray(each * closed_set)
 
 
 def first_place(count: int, closed_set: int) -> Floats:

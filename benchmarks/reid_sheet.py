@@ -21,7 +21,7 @@ from vision.detections import Image
 TILE = 132
 LABEL = 40
 PAPER, INK = (250, 250, 250), (50, 45, 40)
-COLUMNS = 6
+COLUMNS = 5
 
 
 def write(path: Path, styles: dict[str, Any], strengths: list[dict[str, Any]]) -> None:

@@ -63,6 +63,14 @@ def test_both_attackers_name_people_whose_faces_show() -> None:
     assert top1(train(rows, people, turns), people, 10).ratio > 8
 
 
+def test_what_chance_alone_reaches_is_told_apart_from_success() -> None:
+    people, turns = labels()
+    known = top1(compare(noisy(0.2), noisy(0.2), people, turns), people, 10)
+    assert known.by_chance[1] < known.low
+    clueless = top1(np.random.default_rng(1).normal(size=(len(people), PEOPLE)), people, 10)
+    assert clueless.by_chance[0] <= clueless.ratio <= clueless.by_chance[1]
+
+
 def test_no_attacker_sees_the_photo_that_it_is_asked_about() -> None:
     """With photos that have nothing in common a peek would give everybody away."""
     people, turns = labels()
@@ -96,10 +104,19 @@ def test_another_face_in_the_same_place_gives_the_same_picture(style: Style) -> 
     np.testing.assert_array_equal(one, other)
 
 
+def test_the_cut_shows_nothing_beside_the_veil() -> None:
+    settings = VeilSettings(Style.SOLID)
+    placed = before_camera(face(picture(2)), picture(1), settings.growth, 0)
+    inner = cut(masked(placed, settings), placed.box_xyxy, settings.growth)
+    assert (inner == inner[0, 0]).all()
+    x1, y1, x2, y2 = placed.box_xyxy
+    assert inner.shape[0] * inner.shape[1] > 0.94 * (x2 - x1) * (y2 - y1)
+
+
 def test_a_weak_style_keeps_something_of_the_face() -> None:
     settings = VeilSettings(Style.PIXELATE, allow_weak=True)
     placed = [before_camera(face(picture(seed)), picture(1), settings.growth, 0) for seed in (2, 3)]
-    one, other = (cut(masked(each, settings), each.box_xyxy) for each in placed)
+    one, other = (cut(masked(each, settings), each.box_xyxy, settings.growth) for each in placed)
     assert (one != other).mean() > 0.5
 
 

@@ -24,6 +24,8 @@ RISE, FALL = 0.35, 0.08
 """Share of the way to the present score, for each comparison: caught within a second, forgiven slowly."""
 STRAY, STRAY_MOVED = 0.003, 0.015
 """Points of a plane stray by so many face boxes, and by this share of how far it moved."""
+HELD_MOVES = 0.12
+"""Face boxes between two looks, for something held to be looked at: people who walk by move further."""
 STILL_MOVED, STILL_STRAY = 0.004, 0.002
 """Nobody holds still to within this, in face boxes, for as long as..."""
 STILL_S = (4.0, 6.0)
@@ -102,7 +104,8 @@ class Suspicion:
         cells = self._sum / np.maximum(self._weight, 1e-6)
         face = float(cells[FACE & known].mean())
         # A photo moves as one plane: its points stray only as far as they are measured badly.
-        rigid = 1.0 - _ramp(self._stray / (STRAY + STRAY_MOVED * self._moved), 1.2, 1.6)
+        expected = STRAY + STRAY_MOVED * min(self._moved, HELD_MOVES)
+        rigid = 1.0 - _ramp(self._stray / expected, 1.2, 1.6)
         plane = _ramp(face, 0.5, 0.65) * rigid
         corners = _share(cells > FOLLOWS, CORNERS & known, 14)
         beside = _share(cells > FOLLOWS, BESIDE & known, 12)

@@ -47,6 +47,10 @@ def test_what_does_not_move_as_one_plane_is_no_photo() -> None:
     assert after(seen(CORNERS, BESIDE, BELOW, stray=0.02)).value == 0.0
 
 
+def test_who_walks_by_is_no_plane_for_being_fast() -> None:
+    assert not after(seen(CORNERS, BESIDE, stray=0.008, moved=0.5)).is_suspected
+
+
 def test_a_pattern_is_enough() -> None:
     assert after(seen(BELOW), pattern=6.0).is_suspected
     assert not after(seen(BELOW), pattern=3.5).is_suspected

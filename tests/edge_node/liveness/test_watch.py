@@ -96,6 +96,24 @@ def test_a_new_track_is_watched_anew_before_it_is_shown() -> None:
     assert not judged.watched
 
 
+def test_a_face_in_half_a_doubt_is_not_shown_when_its_time_has_come() -> None:
+    watch = LivenessWatch()
+    for n in (0, 9, 18):  # two comparisons: too few to be sure
+        (judged,) = watch.judge(frame("sheet", n), [sight(box_at(n))], n / 25)
+    assert WATCH_S <= 18 / 25
+    assert watch.suspected == 0
+    assert judged.trusted
+    assert not judged.watched
+
+
+def test_what_moved_with_another_track_does_not_count() -> None:
+    watch = LivenessWatch()
+    run(watch, "head", 2.0)
+    assert watch._watched[1].suspicion._weight.sum() > 0
+    watch.judge(frame("head", 50), [sight(box_at(50), track=2)], 2.0)
+    assert watch._watched[1].suspicion._weight.sum() == 0
+
+
 def test_a_cut_forgets() -> None:
     watch = LivenessWatch()
     run(watch, "sheet", 2.0)

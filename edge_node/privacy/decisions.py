@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from edge_node.frames import ShownFace
-from edge_node.privacy.timeline import TOUCHING, Region, grow, shared
+from edge_node.privacy.timeline import Region, grow
 from edge_node.tracking.track import Box, Evidence
 from protocol.messages import FaceDecision, Revoke
 
@@ -154,8 +154,8 @@ def plan(regions: Iterable[Region], leases: Leases, now: float, veil_growth: flo
 
     A face is shown if its region is trusted, its track holds a live lease at `now`, and it meets
     no veiled face (as grown by `veil_growth` for painting); that last rule is applied until nothing
-    changes. A veiled region that only coasts, or is carried back, has been grown for its age and may hold
-    nobody by now: it must cover a part of the face, not touch its edge. It is painted over it all the same.
+    changes. A veiled region that only coasts, or is carried back, has been grown for its age already and may
+    hold nobody by now: it counts as it is. It is painted all the same.
     """
     veiled: list[Box] = []
     stale: list[Box] = []
@@ -172,7 +172,7 @@ def plan(regions: Iterable[Region], leases: Leases, now: float, veil_growth: flo
             (region, lease)
             for region, lease in candidates
             if not any(_meet(region.box_xyxy, grow(box, veil_growth)) for box in veiled)
-            and not any(shared(region.box_xyxy, box) > TOUCHING for box in stale)
+            and not any(_meet(region.box_xyxy, box) for box in stale)
         ]
         has_changed = len(clear) < len(candidates)
         veiled += [r.box_xyxy for r, lease in candidates if (r, lease) not in clear]

@@ -179,19 +179,19 @@ class TestPlan:
         assert set(result.veiled) == {A, near}
 
     @pytest.mark.parametrize("evidence", [Evidence.COASTED, Evidence.BACKFILLED])
-    def test_a_guess_that_touches_a_shown_face_is_painted_and_no_more(self, evidence: Evidence) -> None:
-        touching = Region(2, (9.5, 0.0, 19.5, 10.0), False, evidence)
+    def test_a_guess_that_does_not_meet_a_shown_face_is_painted_and_no_more(self, evidence: Evidence) -> None:
+        touching = Region(2, (10.5, 0.0, 20.5, 10.0), False, evidence)
         result = plan([region(1, A), touching], leases(1), 1.0, 1.4)
         assert [f.name for f in result.shown] == ["Ada"]
         assert result.veiled == (touching.box_xyxy,)
 
     @pytest.mark.parametrize("evidence", [Evidence.COASTED, Evidence.BACKFILLED])
     def test_a_guess_that_covers_a_part_of_a_shown_face_veils_it(self, evidence: Evidence) -> None:
-        covering = Region(2, (8.0, 0.0, 18.0, 10.0), False, evidence)
+        covering = Region(2, (9.9, 0.0, 18.0, 10.0), False, evidence)
         assert plan([region(1, A), covering], leases(1), 1.0, 1.4).shown == ()
 
     def test_whoever_is_seen_veils_a_shown_face_by_touching_it(self) -> None:
-        touching = Region(2, (9.5, 0.0, 19.5, 10.0), False, Evidence.FOUND)
+        touching = Region(2, (10.5, 0.0, 20.5, 10.0), False, Evidence.FOUND)
         assert plan([region(1, A), touching], leases(1), 1.0, 1.4).shown == ()
 
     def test_veiling_spreads_until_nothing_changes(self) -> None:

@@ -7,8 +7,6 @@ become lines is `enrollment.cli`'s, which mounts them.
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -20,6 +18,7 @@ import typer
 from enrollment import inputs, report
 from enrollment.client import HubClient
 from enrollment.errors import EnrollmentError, HubRefusalError, InputError
+from protocol.new_file import write_new
 
 OpenHub = Callable[[typer.Context, bool], AbstractContextManager[HubClient]]
 """(context, as_json) -> a connected client, under which errors become lines and exit codes."""
@@ -137,17 +136,8 @@ def _check_new(path: Path | None) -> None:
 
 def write_private(path: Path, document: dict[str, Any]) -> None:
     """Write a new JSON file with mode 0600, whole or not at all. Raises InputError."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(json.dumps(document, indent=2) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(draft, path)  # unlike a rename, fails where the name is taken
-        finally:
-            draft.unlink()
+        write_new(path, f"{json.dumps(document, indent=2)}\n".encode())
     except FileExistsError as exc:
         raise InputError(f"{path} exists already and is not overwritten: give another name") from exc
     except OSError as exc:

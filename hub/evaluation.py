@@ -21,10 +21,10 @@ from hub.calibration import Calibration, write_calibration
 from hub.cohort import Cohort
 from hub.embedding.port import ModelManifest
 from hub.errors import DeclinedError
+from hub.people import crops_of
 from hub.recognizer import Recognizer
 from protocol.messages import Likeness, SetThreshold, ShowLikeness, Threshold
-from vision.crops import FaceCrop, decode_crop
-from vision.errors import CropError, ModelError
+from vision.errors import ModelError
 
 EvaluationRequest = ShowLikeness | SetThreshold
 InInference = Callable[[Callable[[], Any]], Awaitable[Any]]
@@ -59,7 +59,7 @@ class EvaluationDesk:
         return await asyncio.to_thread(self._write, request)
 
     async def _likeness(self, request: ShowLikeness, photos: Sequence[bytes]) -> Likeness:
-        crops = await asyncio.to_thread(_crops, request, photos)
+        crops = await asyncio.to_thread(crops_of, request.photos, photos)
         embeddings = await self._in_inference(lambda: self._recognizer.embed_photos(crops))
         rotation = await asyncio.to_thread(self._rotation_of, request.session)
         crowdedness = np.zeros(len(crops)) if self._cohort is None else self._cohort.crowdedness(embeddings)
@@ -108,13 +108,3 @@ class EvaluationDesk:
             margin=calibration.margin,
             made_at=calibration.made_at,
         )
-
-
-def _crops(request: ShowLikeness, photos: Sequence[bytes]) -> list[FaceCrop]:
-    crops = []
-    for photo, jpeg in zip(request.photos, photos, strict=True):
-        try:
-            crops.append(decode_crop(jpeg, np.array(photo.landmarks, np.float32)))
-        except CropError as exc:
-            raise DeclinedError("invalid", f"{photo.source}: {exc}") from exc
-    return crops

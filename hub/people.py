@@ -34,6 +34,7 @@ from protocol.messages import (
     ListPeople,
     People,
     Person,
+    Photo,
     RemovePerson,
     ShowPerson,
     WithdrawConsent,
@@ -148,7 +149,7 @@ class PeopleDesk:
 
     async def _add(self, request: AddPerson, photos: Sequence[bytes], now: float) -> Person:
         check_name(request.name)
-        crops = await asyncio.to_thread(_crops, request, photos)
+        crops = await asyncio.to_thread(crops_of, request.photos, photos)
         embeddings = await self._in_inference(lambda: self._recognizer.embed_photos(crops))
         kept: Sequence[bytes | None] = photos if request.keep_photos else [None] * len(photos)
         origins = [(p.source, p.quality) for p in request.photos]
@@ -279,9 +280,10 @@ def _holds(person: Person, consent: NewConsent, now: float) -> bool:
     )
 
 
-def _crops(request: AddPerson, photos: Sequence[bytes]) -> list[FaceCrop]:
+def crops_of(described: Sequence[Photo], photos: Sequence[bytes]) -> list[FaceCrop]:
+    """The crops that came with a request (JPEG). Raises DeclinedError where one is none."""
     crops = []
-    for photo, jpeg in zip(request.photos, photos, strict=True):
+    for photo, jpeg in zip(described, photos, strict=True):
         try:
             crops.append(decode_crop(jpeg, np.array(photo.landmarks, np.float32)))
         except CropError as exc:

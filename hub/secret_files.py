@@ -6,11 +6,11 @@ Knows nothing of what is in them. Used by `hub.signing` and `hub.vault`.
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from pathlib import Path
 
 from hub.errors import HubError
+from protocol.new_file import write_new
 
 MAX_SECRET_BYTES = 4_096
 """A key file has a few hundred bytes; what is larger is something else."""
@@ -44,19 +44,9 @@ def write_secret(path: Path, data: bytes) -> None:
 
     Raises SecretFileError.
     """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(file.fileno(), 0o600)
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(draft, path)  # unlike a rename, fails where the name is taken
-        finally:
-            draft.unlink()
+        write_new(path, data)
         sync_folder(path.parent)
     except FileExistsError as exc:
         raise SecretFileError(f"{path}: exists already and is not overwritten") from exc

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import stat
 import struct
 import tomllib
@@ -22,6 +21,7 @@ from zmq.utils import z85
 
 from protocol.errors import KeyFileError
 from protocol.messages import Role
+from protocol.new_file import write_new
 
 KeyRole = Literal["hub", "node", "admin"]
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -206,20 +206,9 @@ def _key(path: Path, entries: dict[str, str], which: str) -> bytes:
 
 
 def _write_new(path: Path, text: str, mode: int) -> None:
-    """All of the text under the final name, or nothing; never over an existing file."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                os.fchmod(file.fileno(), mode)
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(draft, path)  # unlike a rename, fails where the name is taken
-        finally:
-            draft.unlink()
+        write_new(path, text.encode(), mode)
     except FileExistsError as exc:
         raise KeyFileError(f"{path}: exists already and is not overwritten") from exc
     except OSError as exc:

@@ -110,7 +110,6 @@ def measure(quick: bool = False, out: Path | None = None) -> dict[str, Any]:
     kinds = {name: KINDS[name] for name in QUICK} if quick else KINDS
     places = backgrounds()
     attacks: dict[str, list[Outcome]] = {}
-    pictures: list[Image] = []
     seed = FIRST_SEED
     for name, attack in kinds.items():
         for background in places[: 1 if quick else None]:
@@ -119,10 +118,9 @@ def measure(quick: bool = False, out: Path | None = None) -> dict[str, Any]:
             sheet = make_sheet(own, *photo(seed))
             seconds = 8.0 if "stand" in name and not attack.moire and not quick else ATTACK_S
             attacks.setdefault(name, []).append(attacked(detector, own, sheet, background, seconds))
-            pictures.append(render(own, sheet, background, 20)[0])
     people = {name: lived(detector, frames, fps) for name, frames, fps in clips(quick)}
     if out is not None:
-        _draw(out / "presentation.jpg", pictures)
+        _draw(out / "presentation.jpg", kinds, places[0])
     return _summary(attacks, people)
 
 
@@ -209,8 +207,7 @@ def photo(number: int) -> tuple[Image, Box]:
     """A photo with the face's box: of LFW where it is at hand, else of the demo."""
     folder = DATA / "lfw" / "images"
     if not folder.is_dir():
-        portrait = demo_portraits()[number % len(DEMO_NAMES)]
-        return demo_portrait(portrait.identity), portrait.face_xyxy
+        return _demo_photo(number)
     people = sorted(folder.iterdir())
     path = sorted(people[(number * 37) % len(people)].glob("*.jpg"))[0]
     return np.asarray(cv2.imread(str(path)), np.uint8), LFW_FACE
@@ -264,8 +261,18 @@ def _overlap(a: Box, b: Box) -> float:
     return float(iou_matrix(np.array([a], np.float32), np.array([b], np.float32))[0, 0])
 
 
-def _draw(path: Path, pictures: list[Image]) -> None:
-    small = [np.asarray(cv2.resize(p, (320, 180), interpolation=cv2.INTER_AREA), np.uint8) for p in pictures]
+def _demo_photo(number: int) -> tuple[Image, Box]:
+    portrait = demo_portraits()[number % len(DEMO_NAMES)]
+    return demo_portrait(portrait.identity), portrait.face_xyxy
+
+
+def _draw(path: Path, kinds: dict[str, Attack], room: Background) -> None:
+    """One of each kind, with the demo's people in the drawn room: nobody else's picture may be published."""
+    small = []
+    for n, attack in enumerate(kinds.values()):
+        own = replace(attack, seed=FIRST_SEED + n)
+        image = render(own, make_sheet(own, *_demo_photo(n)), room, 20)[0]
+        small.append(np.asarray(cv2.resize(image, (320, 180), interpolation=cv2.INTER_AREA), np.uint8))
     small += [np.zeros_like(small[0])] * (-len(small) % 5)
     rows = [np.hstack(small[i : i + 5]) for i in range(0, len(small), 5)]
     path.parent.mkdir(parents=True, exist_ok=True)

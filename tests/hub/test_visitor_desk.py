@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hub.visitors import VisitorLooks
 from protocol.keys import Peer
 from protocol.messages import (
     AnyMessage,
@@ -108,6 +109,27 @@ async def test_a_visitor_is_enrolled_by_number_and_shown_after_that(world: World
         assert decisions[-1].reveal
         assert decisions[-1].name == "Vera"
         assert walker.notices[-1] == ""
+
+
+async def test_the_copy_that_is_enrolled_is_overwritten_too(world: World) -> None:
+    book, copies = world.hub._visitors._book, []
+    looks_of = book.looks_of
+
+    def remembered(number: int, now: float) -> VisitorLooks | None:
+        copies.append(looks_of(number, now))
+        return copies[-1]
+
+    book.looks_of = remembered  # type: ignore[method-assign]
+    async with world.node("door") as node, world.admin() as admin:
+        walker = Walker(node)
+        await ask(admin, StartVisitors, camera="door", duration_s=300.0)
+        for _ in range(3):
+            await walker.look(STRANGER, 1)
+        assert isinstance(await ask(admin, EnrolVisitor, visitor=1, name="Vera"), People)
+    (copy,) = copies
+    assert copy is not None
+    assert copy.embeddings.shape[0] == 3
+    assert not copy.embeddings.any()
 
 
 async def test_nobody_is_shown_at_a_camera_that_groups_visitors(world: World) -> None:

@@ -162,7 +162,12 @@ MUTANTS = (
     Mutant(
         "faces are shown across veiled ones", DECISIONS,
         "            if not any(_meet(region.box_xyxy, grow(box, veil_growth)) for box in veiled)\n"
-        "            and not any(shared(region.box_xyxy, box) > TOUCHING for box in stale)\n", "",
+        "            and not any(_meet(region.box_xyxy, box) for box in stale)\n", "",
+        ("people_cross",),
+    ),
+    Mutant(
+        "faces are shown across guesses", DECISIONS,
+        "            and not any(_meet(region.box_xyxy, box) for box in stale)\n", "",
         ("people_cross",),
     ),
     Mutant(
@@ -236,7 +241,7 @@ MUTANTS = (
     ),
     Mutant(
         "ended faces are dropped at once", TIMELINE,
-        "            return self._held(last, at - last_at)\n", "            return None\n",
+        "            return self._held(line, last, at - last_at)\n", "            return None\n",
         ("cuts_while_analysis_is_slow",),
     ),
     Mutant(

@@ -33,7 +33,7 @@ from edge_node.stream.web import WebPorts, WebServer
 from edge_node.tracking.sampling import Sampler
 from edge_node.tracking.tracker import Tracker, TrackerSettings
 from vision.centerface import CenterFace, CenterFaceSettings
-from vision.crops import encode_crop
+from vision.crops import encode_look
 from vision.detections import FaceFinder
 from vision.detector import Mtcnn, MtcnnSettings
 from vision.errors import ModelError
@@ -173,7 +173,7 @@ class Node:
             Sampler(),
             lambda: self._hub.leases,
             on_analysis=self._release.mailbox.put,
-            on_look=lambda look: self._threads.call(self._hub.ask, look, encode_crop(look.crop)),
+            on_look=lambda look: self._threads.call(self._hub.ask, look, encode_look(look.crop)),
             metrics=self.metrics,
         )
 

@@ -1,8 +1,9 @@
 """The crop contract: how a face travels. Node, enrollment and hub use this one code.
 
 A crop is the face's box grown by 30 %, made square about its center, 224x224 RGB, with the five
-landmarks in crop pixels. What lies beyond the picture repeats its edge. On the wire it is a JPEG of
-quality 95 without chroma subsampling; the landmarks travel beside it.
+landmarks in crop pixels. What lies beyond the picture repeats its edge. On the wire it is a JPEG: of
+quality 95 without chroma subsampling where somebody is enrolled by it, and within LOOK_BYTES where a
+camera asks who it is, again and again. The landmarks travel beside it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ GROWTH = 1.3
 JPEG_QUALITY = 95
 MAX_JPEG_BYTES = 131_072
 """A 224x224 JPEG of pure noise at quality 95 stays below; a face takes about 20 KB."""
+LOOK_BYTES = 6_144
+"""A look at a face that a camera sees takes no more: five people who are shown, each proven again every two
+seconds, then take 123 kbit/s (docs/performance.md has what a look of this size loses)."""
+LOOK_QUALITIES = (90, 80, 70, 60, 50, 40, 30, 20, 10)
+"""The best that fits is taken. Small faces were enlarged and fit at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,23 @@ def encode_crop(crop: FaceCrop) -> bytes:
     if not done:
         raise ValueError("a crop must be (224, 224, 3) uint8")
     return data.tobytes()
+
+
+def encode_look(crop: FaceCrop) -> bytes:
+    """The JPEG of a crop that is asked about: the best of LOOK_QUALITIES within LOOK_BYTES, with chroma at
+    half the size. Pure noise, which no camera sees, may exceed it at the lowest quality."""
+    bgr = cv2.cvtColor(crop.image_rgb, cv2.COLOR_RGB2BGR)
+    jpeg = b""
+    for quality in LOOK_QUALITIES:
+        # Tables made for this one picture save a tenth of a small file.
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+        done, data = cv2.imencode(".jpg", bgr, options)
+        if not done:
+            raise ValueError("a crop must be (224, 224, 3) uint8")
+        jpeg = data.tobytes()
+        if len(jpeg) <= LOOK_BYTES:
+            break
+    return jpeg
 
 
 def decode_crop(jpeg: bytes, landmarks: NDArray[np.float32]) -> FaceCrop:

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vision.crops import CROP_PX, GROWTH, MAX_JPEG_BYTES, FaceCrop, cut_crop, decode_crop, encode_crop
+from vision.crops import (
+    CROP_PX,
+    GROWTH,
+    LOOK_BYTES,
+    MAX_JPEG_BYTES,
+    FaceCrop,
+    cut_crop,
+    decode_crop,
+    encode_crop,
+    encode_look,
+)
 from vision.errors import CropError
 
 POINTS = np.array([(90, 90), (140, 90), (115, 120), (95, 150), (135, 150)], np.float32)
@@ -90,7 +100,7 @@ def test_a_cut_jpeg_is_refused_or_decoded_but_never_anything_else() -> None:
         assert crop.image_rgb.shape == (224, 224, 3)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_give_a_crop_or_an_error(data: bytes) -> None:
     for candidate in (data, b"\xff\xd8" + data):
@@ -104,3 +114,20 @@ def test_landmarks_that_cannot_be_are_refused(value: float) -> None:
     bad[0, 0] = value
     with pytest.raises(CropError, match="landmarks"):
         decode_crop(encode_crop(face()), bad)
+
+
+@pytest.mark.parametrize("grain_px", [1.2, 2.0, 4.0, 16.0])
+def test_a_look_fits_whatever_the_camera_sees(grain_px: float) -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (CROP_PX, CROP_PX, 3)).astype(np.float32)
+    soft = cv2.GaussianBlur(noise, (0, 0), grain_px)
+    image = cv2.normalize(soft, soft, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    jpeg = encode_look(FaceCrop(image, POINTS))
+    assert len(jpeg) <= LOOK_BYTES
+    assert decode_crop(jpeg, POINTS).image_rgb.shape == (CROP_PX, CROP_PX, 3)
+
+
+def test_a_look_with_little_detail_is_coded_well() -> None:
+    image = np.full((CROP_PX, CROP_PX, 3), (200, 150, 120), np.uint8)
+    cv2.circle(image, (112, 112), 60, (90, 60, 40), -1)
+    back = decode_crop(encode_look(FaceCrop(image, POINTS)), POINTS)
+    assert np.abs(back.image_rgb.astype(int) - image).mean() < 2

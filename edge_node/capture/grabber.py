@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 
+from edge_node.bridge import name_thread
 from edge_node.capture.source import (
     FrameSource,
     SourceEnded,
@@ -102,6 +103,7 @@ class Grabber:
 
     def run(self) -> None:
         """The thread's body: one turn for each time the source is opened."""
+        name_thread()
         self._tell(SourceState.OPENING, "opening the source")
         attempt = 0
         while not self._stopping.is_set():

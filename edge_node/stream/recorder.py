@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from edge_node.bridge import name_thread
 from edge_node.frames import MaskedFrame, ReleaseReason
 from edge_node.stream.errors import RecordError
 from edge_node.stream.matroska import MatroskaWriter
@@ -88,6 +89,7 @@ class Recorder:
             self._fail(f"recording to {self.path} did not finish within {timeout_s:.0f} s")
 
     def _run(self) -> None:
+        name_thread()
         writer: MatroskaWriter | None = None
         try:
             while (frame := self._next()) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import signal
 import sys
@@ -11,7 +12,10 @@ from typing import Annotated
 
 import msgspec
 import typer
+from rich.console import Console
 
+from edge_node.bench import measure
+from edge_node.bench_report import show
 from edge_node.config import NodeSettings
 from edge_node.errors import NodeError
 from edge_node.node import Node
@@ -72,6 +76,27 @@ def run(
         # A mistake of ours: its text could hold anything, so only its kind is told.
         typer.echo(f"veilcast-node: internal error ({type(exc).__name__}); --verbose shows more", err=True)
         raise typer.Exit(70) from exc
+
+
+@app.command(epilog="Examples: veilcast-node bench · veilcast-node bench --json")
+def bench(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Measure this machine for less than a minute and recommend settings."""
+    try:
+        report = measure(lambda words: typer.echo(f"measuring {words} …", err=True))
+    except (NodeError, VisionError, OSError) as exc:
+        typer.echo(f"veilcast-node: {exc}", err=True)
+        raise typer.Exit(1) from exc
+    except KeyboardInterrupt:
+        typer.echo("veilcast-node: stopped, nothing was measured to the end", err=True)
+        raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(json.dumps(report.as_json()))
+    else:
+        show(report, Console())
+    if report.best is None:
+        raise typer.Exit(1)
 
 
 def _with_options(

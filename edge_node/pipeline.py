@@ -203,7 +203,7 @@ class ReleaseStage:
         if release.reason is not ReleaseReason.COVERED:
             return mask_fully(release.frame, release.reason)
         try:
-            regions = self._timeline.regions_at(release.frame.captured_at)
+            regions = self._timeline.regions_at(release.frame.captured_at, release.frame.seq)
             now = time.monotonic()
             decided = plan(regions, self._leases(), now, self._veil.growth)
             self._count(regions, len(decided.shown), release.frame.pts_s)

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from edge_node.privacy.entry import Entry, completed, entry_of
 from edge_node.tracking.track import Analysis, Box, Evidence, Observation
 
+PACE_SHARE = 0.05
+"""Weight of the newest interval in the usual one between frames."""
+BURST = 2.0
+"""Frames have come in a burst where so many times more of them were counted than their times allow."""
 TOUCHING = 0.1
 """Two boxes that share less of the smaller one touch at their edges, no more."""
 
@@ -46,13 +51,23 @@ class Region:
     """Seconds between the instant and the confirmed sight of the face that the region rests on."""
 
 
+class _Sight(NamedTuple):
+    """A path at one analysis."""
+
+    at: float
+    seq: int
+    face: Observation
+
+
 @dataclass(slots=True)
 class _PathLine:
-    observations: list[tuple[float, Observation]] = field(default_factory=list)
+    observations: list[_Sight] = field(default_factory=list)
     """By time, oldest first."""
     ended_at: float | None = None
     entry: Entry | None = None
     """Of a face that was first seen near an edge of the picture."""
+    seen_seq: int = 0
+    """The last frame in which an analysis saw the face."""
     sights: int = 0
     """Analyses that saw the face."""
     shot_after: float = float("-inf")
@@ -70,6 +85,10 @@ class Timeline:
         self._frame_width: int | None = None
         self._analyzed: deque[float] = deque()
         """Capture times of the analyzed frames that can still matter."""
+        self._frame_s = 0.0
+        """Between two frames, as a rule; 0 until it is known."""
+        self._last_seq: int | None = None
+        """Of the last analysis."""
         self._shot_after = float("-inf")
         """The analysis before the last cut."""
 
@@ -86,16 +105,33 @@ class Timeline:
         for path, line in self._lines.items():
             if line.ended_at is None and (path not in seen or analysis.cut):
                 line.ended_at = analysis.at
+        self._note_pace(analysis)
         for observation in analysis.observations:
             if observation.path not in self._lines:
                 entry = _entry(observation, analysis)
                 self._lines[observation.path] = _PathLine(entry=entry, shot_after=self._shot_after)
             line = self._lines[observation.path]
-            line.observations.append((analysis.at, observation))
-            line.sights += observation.unseen_s == 0
+            is_seen = observation.unseen_s == 0
+            line.sights += is_seen
+            line.seen_seq = analysis.seq if is_seen else line.seen_seq
+            # In a burst more time has passed than the clock says.
+            passed_s = (analysis.seq - line.seen_seq) * self._frame_s
+            if passed_s > BURST * observation.unseen_s:
+                observation = replace(observation, unseen_s=passed_s)
+            line.observations.append(_Sight(analysis.at, analysis.seq, observation))
         self.covered_until = analysis.at
         self._frame_width = analysis.frame_width
         self._analyzed.append(analysis.at)
+
+    def _note_pace(self, analysis: Analysis) -> None:
+        """Learn how far apart frames are, whatever single ones say."""
+        last, self._last_seq = self._last_seq, analysis.seq
+        if last is None or analysis.seq <= last or not self._analyzed:
+            return
+        interval_s = (analysis.at - self._analyzed[-1]) / (analysis.seq - last)
+        if self._frame_s:
+            interval_s = min(max(interval_s, self._frame_s / 2), self._frame_s * 2)
+        self._frame_s += (interval_s - self._frame_s) * (PACE_SHARE if self._frame_s else 1.0)
 
     def forget_before(self, at: float) -> None:
         """Drop what no frame captured at or after `at` can need."""
@@ -106,8 +142,8 @@ class Timeline:
                 del self._lines[path]
                 continue
             keep_from = 0
-            for index, (seen_at, _) in enumerate(line.observations):
-                if seen_at <= at:
+            for index, sight in enumerate(line.observations):
+                if sight.at <= at:
                     keep_from = index
             del line.observations[:keep_from]
 
@@ -119,11 +155,15 @@ class Timeline:
         before = self._analyzed[after - 1] if after else self._analyzed[after]
         return self._analyzed[after] - before > self._settings.max_gap_s
 
-    def regions_at(self, at: float) -> tuple[Region, ...]:
-        """Every face at the instant `at`, which must not be later than `covered_until`."""
+    def regions_at(self, at: float, seq: int | None = None) -> tuple[Region, ...]:
+        """Every face at the instant `at`, which must not be later than `covered_until`.
+
+        seq: of the frame captured then, if it is one. Frames that were held up in a driver or on the line
+        come in a burst, with times that say little: their number between two analyses tells where they were.
+        """
         if at > self.covered_until:
             raise ValueError("no analysis covers this instant yet")
-        regions = [(line, self._region(line, at)) for line in self._lines.values()]
+        regions = [(line, self._region(line, at, seq)) for line in self._lines.values()]
         seen = [r.box_xyxy for _, r in regions if r is not None and r.trusted]
         return tuple(
             region
@@ -132,23 +172,27 @@ class Timeline:
             if region is not None and not (at <= line.shot_after and _is_taken(region, seen))
         )
 
-    def _region(self, line: _PathLine, at: float) -> Region | None:
-        first_at, first = line.observations[0]
-        if at < first_at:
+    def _region(self, line: _PathLine, at: float, seq: int | None) -> Region | None:
+        first, last = line.observations[0], line.observations[-1]
+        if at < first.at:
             return self._before(line, at)
-        last_at, last = line.observations[-1]
-        if at > last_at:
+        if at > last.at:
             if line.ended_at is None or at > line.ended_at:
                 return None
-            return self._held(line, last, at - last_at)
-        for (a_at, a), (b_at, b) in zip(line.observations, line.observations[1:], strict=False):
-            if a_at <= at <= b_at:
-                return self._between(line, a, b, (at - a_at) / (b_at - a_at))
-        return self._between(line, first, first, 0.0)
+            return self._held(line, last.face, at - last.at)
+        for a, b in zip(line.observations, line.observations[1:], strict=False):
+            if a.at <= at <= b.at:
+                return self._between(line, a.face, b.face, (at - a.at) / (b.at - a.at), _passed(a, b, seq))
+        return self._between(line, first.face, first.face, 0.0, None)
 
-    def _between(self, line: _PathLine, a: Observation, b: Observation, share: float) -> Region:
+    def _between(
+        self, line: _PathLine, a: Observation, b: Observation, share: float, by_number: float | None
+    ) -> Region:
         box = _lerp(a.box_xyxy, b.box_xyxy, share)
         unseen_s = (1 - share) * a.unseen_s + share * b.unseen_s
+        if by_number is not None:
+            box = _union(box, _lerp(a.box_xyxy, b.box_xyxy, by_number))
+            unseen_s = max(unseen_s, (1 - by_number) * a.unseen_s + by_number * b.unseen_s)
         if a.track != b.track:  # perhaps two people, of whom neither went from one place to the other
             box = _union(a.box_xyxy, b.box_xyxy)
         box = grow(box, self._growth(unseen_s))
@@ -164,13 +208,13 @@ class Timeline:
         )
 
     def _before(self, line: _PathLine, at: float) -> Region | None:
-        first_at, first = line.observations[0]
+        first_at, _, first = line.observations[0]
         age = first_at - at
         if age > self._settings.backfill_s:
             return None
         box = first.box_xyxy
         if len(line.observations) > 1:  # the path's own motion, run backwards
-            second_at, second = line.observations[1]
+            second_at, _, second = line.observations[1]
             back = _lerp(box, second.box_xyxy, -age / (second_at - first_at))
             box = _union(box, _resized_like(back, box))
         box = grow(box, self._growth(age))
@@ -186,6 +230,11 @@ class Timeline:
     def _growth(self, age_s: float) -> float:
         s = self._settings
         return 1.0 + min(s.max_growth, s.growth_per_s * max(0.0, age_s))
+
+
+def _passed(a: _Sight, b: _Sight, seq: int | None) -> float | None:
+    """The share of the frames between two sights that came before the frame `seq`."""
+    return (seq - a.seq) / (b.seq - a.seq) if seq is not None and a.seq <= seq <= b.seq != a.seq else None
 
 
 def _entry(first: Observation, analysis: Analysis) -> Entry | None:

@@ -126,16 +126,24 @@ class Tracker:
         self._match_refined(refined, fresh, scanned)
         sources = {Evidence.DETECTED: scanned, Evidence.REFINED: refined, Evidence.FOUND: found}
         unclaimed = self._match_found(found, fresh, sources) if found is not None else []
+        others: list[tuple[Detections, int, Evidence]] = []
         for row, path in enumerate(self._paths):
             if row in fresh:
                 evidence, index = fresh[row]
                 source = sources[evidence]
                 assert source is not None
+                if path.evidence is Evidence.COASTED and self._has_jumped(path, source.boxes_xyxy[index]):
+                    # Perhaps somebody else: whoever was lost here is veiled on, this one is new.
+                    self._miss(path)
+                    others.append((source, index, evidence))
+                    continue
                 self._observe(path, source, index, evidence, now)
                 if look is not None and evidence is not Evidence.FOUND:
                     self._compare(path, look(source.boxes_xyxy[index]))
             else:
                 self._miss(path)
+        for source, index, evidence in others:
+            self._start(source, index, evidence, now)
         for index in new:
             assert scanned is not None
             self._start(scanned, index, Evidence.DETECTED, now)
@@ -166,9 +174,10 @@ class Tracker:
     ) -> None:
         """Give each path that the scan left open its refined box, unless another path has it."""
         taken = [scanned.boxes_xyxy[i] for _, i in fresh.values()] if scanned is not None else []
-        open_rows = [
+        is_lost = [path.evidence is Evidence.COASTED for path in self._paths]
+        open_rows = [  # a face goes to the path that has it rather than to one that lost another
             row
-            for row in np.argsort(-refined.scores)
+            for row in np.lexsort((-refined.scores, np.array(is_lost, np.bool_)))
             if row not in fresh and refined.scores[row] >= self._settings.min_score
         ]
         for row in open_rows:
@@ -233,12 +242,7 @@ class Tracker:
 
     def _observe(self, path: _Path, source: Detections, index: int, evidence: Evidence, now: float) -> None:
         box = source.boxes_xyxy[index].astype(np.float64)
-        measured, expected = to_center(box), path.motion.position
-        size = max(float(expected[2:].mean()), 1.0)
-        has_jumped = float(np.hypot(*(measured - expected)[:2])) > self._settings.jump * size
-        if has_jumped or now - path.seen_at > self._settings.reprove_after_s:
-            if has_jumped and path.evidence is Evidence.COASTED:  # perhaps somebody else, who came from elsewhere
-                path.path, self._next_path = self._next_path, self._next_path + 1
+        if self._has_jumped(path, box) or now - path.seen_at > self._settings.reprove_after_s:
             path.track = self._new_track()
             path.motion = Motion.start(box, now)
         else:
@@ -251,6 +255,12 @@ class Tracker:
         path.evidence = evidence
         path.landmarks = source.landmarks[index] if evidence is not Evidence.FOUND else None
         path.hits += 1
+
+    def _has_jumped(self, path: _Path, box_xyxy: NDArray[np.floating]) -> bool:
+        """The box (4,) is further from where the path was expected than anybody moves."""
+        expected = path.motion.position
+        gap = float(np.hypot(*(to_center(box_xyxy.astype(np.float64)) - expected)[:2]))
+        return gap > self._settings.jump * max(float(expected[2:].mean()), 1.0)
 
     def _compare(self, path: _Path, now: Signature) -> None:
         """A face that looks unlike itself a moment ago may be somebody else's: it gets a new track."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edge_node.privacy.timeline import Timeline, TimelineSettings
@@ -208,3 +210,43 @@ def test_a_face_that_the_edge_cuts_is_veiled_further_into_the_picture() -> None:
     cut, whole = timeline.regions_at(1.0)
     assert cut.box_xyxy == pytest.approx((-20, 100, 25, 150))
     assert whole.box_xyxy == (960, 100, 1000, 150), "one that only touches it is not"
+
+
+# --- frames that come in a burst ------------------------------------------------------------------
+
+
+def held_up(*, seen_after: bool) -> Timeline:
+    """Steady frames, then twelve that were held up for half a second and have nearly the same time."""
+    timeline = Timeline()
+    for seq in range(20):
+        timeline.add(replace(analysis(seq * 0.04, observation(1, BOX)), seq=seq))
+    after = observation(1, (220.0, 100.0, 260.0, 150.0)) if seen_after else observation(
+        1, BOX, evidence=Evidence.COASTED, unseen_s=0.0013
+    )  # fmt: skip
+    timeline.add(replace(analysis(1.2, observation(1, BOX)), seq=20))
+    timeline.add(replace(analysis(1.24, after), seq=32))
+    return timeline
+
+
+def test_a_frame_of_a_burst_is_veiled_where_its_number_says() -> None:
+    (region,) = held_up(seen_after=True).regions_at(1.2005, seq=26)
+    assert covers(region.box_xyxy, (160.0, 100.0, 200.0, 150.0))
+    assert region.box_xyxy[0] < 102, "and where its time says"
+
+
+def test_a_steady_frame_is_veiled_where_it_is_and_no_wider() -> None:
+    timeline = Timeline()
+    timeline.add(replace(analysis(1.0, observation(1, BOX)), seq=1))
+    timeline.add(replace(analysis(1.08, observation(1, MOVED)), seq=3))
+    (region,) = timeline.regions_at(1.04, seq=2)
+    assert region.box_xyxy == pytest.approx((110, 100, 150, 150))
+
+
+def test_who_was_lost_in_a_burst_was_lost_for_as_long_as_it_took() -> None:
+    (region,) = held_up(seen_after=False).regions_at(1.24, seq=32)
+    assert region.box_xyxy[0] < BOX[0] - 15, "half a second of growth"
+
+
+def test_between_two_analyses_it_is_lost_for_as_long_as_frames_were_counted() -> None:
+    (region,) = held_up(seen_after=False).regions_at(1.2005, seq=26)
+    assert region.box_xyxy[0] < BOX[0] - 7

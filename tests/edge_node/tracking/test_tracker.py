@@ -220,14 +220,30 @@ def test_a_face_that_suddenly_looks_like_another_gets_a_new_track_on_its_path() 
     assert d.path == c.path
 
 
-def test_a_face_that_coasted_and_is_found_elsewhere_is_a_new_path() -> None:
+def test_a_face_where_another_was_lost_is_a_new_path_and_the_lost_one_is_veiled_on() -> None:
     tracker = Tracker()
     for i in range(4):
         (before,) = scan(tracker, i * 0.1, at(100))
     scan(tracker, 0.4)
-    (after,) = scan(tracker, 0.5, at(136))
-    assert (after.path, after.track) != (before.path, before.track)
-    assert after.path != before.path, "so that it is carried back from where it is, not from where it was"
+    lost, new = scan(tracker, 0.5, at(136))
+    assert (lost.path, lost.track, lost.evidence) == (before.path, before.track, Evidence.COASTED)
+    assert new.path != before.path
+    assert new.state is TrackState.TENTATIVE
+
+
+def test_a_lost_path_does_not_take_the_face_of_the_one_that_followed() -> None:
+    tracker = Tracker()
+    for i in range(4):
+        scan(tracker, i * 0.1, at(100))
+    scan(tracker, 0.4)
+    _, new = scan(tracker, 0.5, at(136))
+    for i in range(6, 9):
+        here = np.array([at(136)] * len(tracker.predict(i * 0.1)), np.float32)
+        refined = Detections(
+            here, np.full(len(here), 0.99, np.float32), np.zeros((len(here), 5, 2), np.float32)
+        )
+        views = tracker.step(i * 0.1, refined, None)
+        assert [v.path for v in views if v.evidence is Evidence.REFINED] == [new.path]
 
 
 def test_a_jump_of_a_face_that_was_seen_a_moment_ago_stays_on_its_path() -> None:

@@ -17,7 +17,7 @@ from types import CodeType, ModuleType
 
 from tests.faults.mutants import MUTANTS, ROOT, Edit, Mutant
 
-SEEDS = 6
+SEEDS = 8
 """Runs of each scenario before a mutant counts as not caught."""
 NOT_CAUGHT = 3
 """Exit status, unlike that of a Python that failed."""

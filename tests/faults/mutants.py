@@ -241,7 +241,7 @@ MUTANTS = (
     ),
     Mutant(
         "ended faces are dropped at once", TIMELINE,
-        "            return self._held(line, last, at - last_at)\n", "            return None\n",
+        "            return self._held(line, last.face, at - last.at)\n", "            return None\n",
         ("cuts_while_analysis_is_slow",),
     ),
     Mutant(
@@ -272,12 +272,25 @@ MUTANTS = (
     ),
     Mutant(
         "leaps keep their tracks", TRACKER,
-        "has_jumped = float(", "has_jumped = False and float(",
+        "        return gap > self._settings.jump", "        return False and gap > self._settings.jump",
         ("a_stranger_leaps_into_place",), LOOKS_CHANGE,
     ),
     Mutant(
+        "a lost face is given up for another", TRACKER,
+        "                if path.evidence is Evidence.COASTED and self._has_jumped(",
+        "                if False and self._has_jumped(",
+        ("detector_misses",),
+    ),
+    Mutant(
+        "frames of a burst are where their times say", "edge_node.pipeline",
+        "self._timeline.regions_at(release.frame.captured_at, release.frame.seq)",
+        "self._timeline.regions_at(release.frame.captured_at)",
+        ("everything",),
+    ),
+    Mutant(
         "faces return after any time", TRACKER,
-        "if has_jumped or now - path.seen_at > self._settings.reprove_after_s:", "if has_jumped:",
+        "if self._has_jumped(path, box) or now - path.seen_at > self._settings.reprove_after_s:",
+        "if self._has_jumped(path, box):",
         ("two_swap_while_hidden",), LOOKS_CHANGE,
     ),
     Mutant(

@@ -69,6 +69,12 @@ LOOKS_BEYOND = Edit(
     "            at = self.covered_until\n",
 )
 
+LOST_FIRST = Edit(
+    TRACKER,
+    "np.lexsort((-refined.scores, np.array(is_lost, np.bool_)))",
+    "np.argsort(-refined.scores)",
+)
+
 LOOKS_CHANGE = Edit(
     TRACKER, "    appearance_jump: float = APPEARANCE_JUMP\n", "    appearance_jump: float = 9.0\n"
 )
@@ -279,7 +285,7 @@ MUTANTS = (
         "a lost face is given up for another", TRACKER,
         "                if path.evidence is Evidence.COASTED and self._has_jumped(",
         "                if False and self._has_jumped(",
-        ("detector_misses",),
+        ("detector_misses",), LOST_FIRST,
     ),
     Mutant(
         "frames of a burst are where their times say", "edge_node.pipeline",

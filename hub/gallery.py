@@ -1,25 +1,30 @@
-"""The gallery: an immutable snapshot of all templates of one model, searched with FAISS. Pure.
+"""The gallery: an immutable snapshot of all templates of one model, searched with FAISS.
 
-Built by `hub.store`, replaced as a whole when people or consents change, read by `hub.recognizer`.
-Exact inner-product search; embeddings have length 1, so the product is the cosine similarity. Where the
-model has a cohort (`hub.cohort`), similarities are leveled by how crowded it is around either face.
+Kept by `hub.store`, replaced as a whole when people or consents change, read by `hub.recognizer`. A changed
+gallery shares with the one before what has not changed, so a search may go on in either. Embeddings have
+length 1, so the inner product is the cosine similarity. Where the model has a cohort (`hub.cohort`),
+similarities are leveled by how crowded it is around either face.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from pathlib import Path
 
-import faiss
 import numpy as np
-from numpy.typing import NDArray
 
 from hub.cohort import Cohort
+from hub.compact_index import CompactIndex
 from hub.embedding.port import Embeddings
+from hub.exact_index import ExactIndex, TemplateIndex
 
-CROWD = 8
-"""Templates fetched for each identity asked for: one person's many photos must not hide the second
-best person. If they still do, the search is repeated over everything."""
+EXACT_UP_TO = 10_000
+"""Templates that are all compared exactly, whatever their length: 4 to 10 ms for a probe of 2,048 numbers.
+See ADR 0017."""
+COMPACT_FROM = 512
+"""Dimensions from which on more templates than that are kept as `CompactIndex`; shorter ones stay exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,45 @@ class Candidate:
 
     identity: str
     similarity: float
+
+
+class Identities(AbstractSet[str]):
+    """Very many identities, of which few change: a set and what differs from it. Immutable."""
+
+    __slots__ = ("_added", "_base", "_gone")
+
+    def __init__(
+        self, base: frozenset[str], added: frozenset[str] = frozenset(), gone: frozenset[str] = frozenset()
+    ) -> None:
+        """added: none of them in base. gone: all of them in base."""
+        if len(added) + len(gone) > 1_000 + len(base) // 8:
+            base, added, gone = (base - gone) | added, frozenset(), frozenset()
+        self._base, self._added, self._gone = base, added, gone
+
+    def with_these(self, identities: AbstractSet[str]) -> Identities:
+        new = frozenset(i for i in identities if i not in self._base)
+        return Identities(self._base, self._added | new, self._gone - frozenset(identities))
+
+    def without(self, identity: str) -> Identities:
+        gone = self._gone | {identity} if identity in self._base else self._gone
+        return Identities(self._base, self._added - {identity}, gone)
+
+    def __contains__(self, identity: object) -> bool:
+        return identity in self._added or (identity in self._base and identity not in self._gone)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (i for i in self._base if i not in self._gone)
+        yield from self._added
+
+    def __len__(self) -> int:
+        return len(self._base) + len(self._added) - len(self._gone)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Identities) and other._base is self._base:
+            return other._added == self._added and other._gone == self._gone
+        return super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Gallery:
@@ -40,67 +84,95 @@ class Gallery:
         identities: Sequence[str],
         templates: Embeddings,
         cohort: Cohort | None = None,
+        folder: Path | None = None,
     ) -> None:
+        """folder: where the file of a very large gallery is, on a disk; see `hub.sealed_rows`.
+
+        Raises StoreError where that file cannot be written.
+        """
         if templates.shape != (len(identities), dimension):
             raise ValueError(f"{len(identities)} identities but templates of shape {templates.shape}")
-        self.version = version
-        self.dimension = dimension
-        self._owners = tuple(identities)
-        self.identities = frozenset(identities)
-        self._templates = templates
-        self._cohort = cohort
-        # One dimension more carries each template's half of the leveling, so that the search is by leveled
-        # similarity; a probe has 1 there, and its own half is the same for all templates.
-        self._index = faiss.IndexFlatIP(dimension + 1)
-        if len(identities):
-            self._index.add(_extended(templates, -self._halves(templates)))
+        index = ExactIndex(dimension, cohort).added(identities, templates)
+        self._hold(version, dimension, Identities(frozenset(identities)), index, cohort, folder)
 
     @staticmethod
-    def empty(dimension: int, version: int = 0) -> Gallery:
-        return Gallery(version, dimension, (), np.zeros((0, dimension), np.float32))
+    def empty(dimension: int, version: int = 0, folder: Path | None = None) -> Gallery:
+        return Gallery(version, dimension, (), np.zeros((0, dimension), np.float32), folder=folder)
 
     def __len__(self) -> int:
-        return len(self._owners)
+        return len(self._index)
+
+    def numbered(self, version: int) -> Gallery:
+        """The same under another version."""
+        return self if version == self.version else self._changed(self.identities, self._index, version)
+
+    def with_templates(self, identities: Sequence[str], templates: Embeddings) -> Gallery:
+        """And these (N, D); their owners may be new or known. Raises StoreError."""
+        if templates.shape != (len(identities), self.dimension):
+            raise ValueError(f"{len(identities)} identities but templates of shape {templates.shape}")
+        if not len(identities):
+            return self
+        return self._changed(
+            self.identities.with_these(frozenset(identities)), self._index.added(identities, templates)
+        )
+
+    def without(self, identity: str) -> Gallery:
+        """Nothing of this person is in it."""
+        if identity not in self.identities:
+            return self
+        return self._changed(self.identities.without(identity), self._index.without(identity))
 
     def leveled_by(self, cohort: Cohort | None) -> Gallery:
-        """The same people, compared by similarities that a cohort has leveled."""
+        """The same people, compared by similarities that a cohort has leveled: all of them exactly."""
         if cohort is self._cohort:
             return self
-        return Gallery(self.version, self.dimension, self._owners, self._templates, cohort)
+        index = ExactIndex(self.dimension, cohort)
+        for owners, templates in self._index.batches():
+            index = index.added(owners, templates)
+        leveled = object.__new__(Gallery)
+        leveled._hold(self.version, self.dimension, self.identities, index, cohort, self._folder)
+        return leveled
 
     def identify(self, probes: Embeddings, k: int = 2) -> list[list[Candidate]]:
         """For each probe (N, D) its k best *different* identities, best first; fewer where there are
         fewer. An identity's similarity is that of its closest template."""
         if probes.ndim != 2 or probes.shape[1] != self.dimension:
             raise ValueError(f"probes of shape {probes.shape} in a gallery of {self.dimension} dimensions")
-        if not len(self._owners) or not len(probes):
+        if not len(self) or not len(probes):
             return [[] for _ in range(len(probes))]
-        wanted = min(k, len(self.identities))
-        results = self._search(probes, min(len(self._owners), k * CROWD), k)
-        if all(len(r) == wanted for r in results):
-            return results
-        return self._search(probes, len(self._owners), k)
+        found = self._index.best(np.asarray(probes, np.float32), k, len(self.identities))
+        return [[Candidate(i, max(-1.0, min(1.0, s))) for i, s in result] for result in found]
 
-    def _search(self, probes: Embeddings, depth: int, k: int) -> list[list[Candidate]]:
-        similarities, rows = self._index.search(_extended(probes, np.ones(len(probes), np.float32)), depth)
-        similarities = similarities - self._halves(probes)[:, None]
-        results = []
-        for probe_similarities, probe_rows in zip(similarities, rows, strict=True):
-            best: dict[str, float] = {}
-            for similarity, row in zip(probe_similarities, probe_rows, strict=True):
-                best.setdefault(self._owners[row], float(similarity))
-                if len(best) == k:
-                    break
-            results.append([Candidate(i, max(-1.0, min(1.0, s))) for i, s in best.items()])
-        return results
+    def _hold(
+        self,
+        version: int,
+        dimension: int,
+        identities: Identities,
+        index: TemplateIndex,
+        cohort: Cohort | None,
+        folder: Path | None,
+    ) -> None:
+        is_large = len(index) > EXACT_UP_TO and dimension >= COMPACT_FROM and cohort is None
+        if is_large and isinstance(index, ExactIndex):
+            index = _compact(index, folder)
+        self.version = version
+        self.dimension = dimension
+        self.identities = identities
+        self._index = index
+        self._cohort = cohort
+        self._folder = folder
 
-    def _halves(self, embeddings: Embeddings) -> NDArray[np.float32]:
-        """(N,) what each embedding takes off its similarities."""
-        if self._cohort is None or not len(embeddings):
-            return np.zeros(len(embeddings), np.float32)
-        return np.asarray(self._cohort.crowdedness(embeddings) / 2, np.float32)
+    def _changed(self, identities: Identities, index: TemplateIndex, version: int | None = None) -> Gallery:
+        changed = object.__new__(Gallery)
+        version = self.version if version is None else version
+        changed._hold(version, self.dimension, identities, index, self._cohort, self._folder)
+        return changed
 
 
-def _extended(embeddings: Embeddings, last: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, D) and (N,) -> (N, D + 1), contiguous."""
-    return np.ascontiguousarray(np.hstack([embeddings, last[:, None]]), np.float32)
+def _compact(index: ExactIndex, folder: Path | None) -> CompactIndex:
+    batches = list(index.batches())
+    sample = np.concatenate([templates for _, templates in batches])
+    compact = CompactIndex.fitted(sample, folder)
+    for owners, templates in batches:
+        compact = compact.added(owners, templates)
+    return compact

@@ -7,6 +7,7 @@ and tells nodes what `ended` returns. Times are UTC epoch seconds (`wall`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from hub.policy import LiveConsent
@@ -17,7 +18,7 @@ class Live:
     """The consents that hold, by identity, and the version of the gallery they belong to."""
 
     gallery_version: int = 0
-    identities: frozenset[str] = frozenset()
+    identities: AbstractSet[str] = frozenset()
     """Everyone with templates, consent or not."""
     consents: Mapping[str, LiveConsent] = field(default_factory=dict)
 

@@ -8,16 +8,16 @@ given by the caller. What is sealed and how is in `sealing`, the file itself in 
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from hub.embedding.port import Embeddings
 from hub.gallery import Gallery
 from hub.policy import LiveConsent
 from hub.store import erase, sealing
@@ -36,16 +36,19 @@ __all__ = ["NewConsent", "NewTemplate", "PeopleStore"]
 
 TEMPLATES_CHANGED = "templates"
 """Counts in `meta` how often templates came or went."""
+OPENED_AT_ONCE = 1_000
+REPORT_EVERY = 10_000
+"""Templates, while very many are opened."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """Templates in plain, as the gallery holds them too."""
+    """The gallery of a model as of a count of changes."""
 
-    about: tuple[int, str, int]
-    """The count of changes, the model id and its dimension."""
-    owners: tuple[str, ...]
-    embeddings: Embeddings
+    count: int
+    model_id: str
+    gallery: Gallery
 
 
 class PeopleStore:
@@ -111,8 +114,10 @@ class PeopleStore:
                     db.execute(insert(photos).values(photo))
             if consent is not None:
                 self._grant(db, key, identity, consent, now)
-            self._changed(db, are_templates=True)
-            return self._person(db, self._get(db, name), now)
+            count = self._changed(db, are_templates=True)
+            person = self._person(db, self._get(db, name), now)
+        self._follow(count, lambda opened: _with(opened, person.identity, new))
+        return person
 
     def remove(self, name: str, now: float) -> Erased:
         """Forget a person for good: key, templates, photos, consents. Raises NotFoundError.
@@ -126,7 +131,8 @@ class PeopleStore:
             embeddings = erase.embeddings(db, self._key(db, row.id), row.id)
             erase.destroy(db, row.id, now)
             rotated = erase.rewrap(db, self._vault, self._keys)
-            self._changed(db, are_templates=True)
+            count = self._changed(db, are_templates=True)
+        self._follow(count, lambda opened: opened.gallery.without(row.id))
         is_old_key_destroyed = rotated is not None and self._adopt(rotated)
         is_log_empty = self._database.empty_log()
         with self._database.snapshot() as db:
@@ -225,7 +231,7 @@ class PeopleStore:
             cameras = frozenset(sealing.cameras_of(row.cameras))
             sealing.note_of(_key_of(keys, row), row)  # opens only where nobody has edited the terms
             by_identity[row.identity] = LiveConsent(row.identity, row.name, cameras, row.until, row.id)
-        return Gallery(version, dimension, opened.owners, opened.embeddings), by_identity
+        return opened.gallery.numbered(version), by_identity
 
     def count_other_models(self, model_id: str) -> int:
         """People who hold templates, but none of this model: they are not recognized until re-enrolled."""
@@ -258,17 +264,37 @@ class PeopleStore:
         return {row.identity: self._vault.unwrap(row.identity, row.wrapped) for row in rows}
 
     def _open(self, db: Connection, keys: dict[str, IdentityKey], model_id: str, dimension: int) -> _Opened:
-        """The templates of a model, opened anew only where some have come or gone: a consent that ends
-        must not wait for everybody's templates."""
+        """The gallery of a model, opened anew only where somebody else has changed templates: a consent
+        that ends must not wait for everybody's templates."""
         count = db.scalar(select(meta.c.value).where(meta.c.key == TEMPLATES_CHANGED)) or 0
+        opened = self._opened
         about = (count, model_id, dimension)
-        if self._opened is not None and self._opened.about == about:
-            return self._opened
-        query = select(templates).where(templates.c.model_id == model_id).order_by(templates.c.id)
-        rows = db.execute(query).all()
-        opened = [sealing.embedding_of(_key_of(keys, row), row) for row in rows]
-        owners = tuple(row.identity for row in rows)
-        return _Opened(about, owners, sealing.from_bytes(opened, dimension))
+        if opened is not None and (opened.count, opened.model_id, opened.gallery.dimension) == about:
+            return opened
+        of_model = templates.c.model_id == model_id
+        total = db.scalar(select(func.count()).select_from(templates).where(of_model)) or 0
+        query = select(templates).where(of_model).order_by(templates.c.id)
+        gallery = Gallery.empty(dimension, folder=self._database.path.parent)
+        rows = db.execute(query.execution_options(yield_per=OPENED_AT_ONCE))
+        for part in rows.partitions():
+            blobs = [sealing.embedding_of(_key_of(keys, row), row) for row in part]
+            owners = [row.identity for row in part]
+            gallery = gallery.with_templates(owners, sealing.from_bytes(blobs, dimension))
+            if len(gallery) % REPORT_EVERY == 0:
+                log.info("opening templates: %d of %d", len(gallery), total)
+        return _Opened(count, model_id, gallery)
+
+    def _follow(self, count: int, change: Callable[[_Opened], Gallery]) -> None:
+        """Make a change of ours, the `count`-th of all, in the opened gallery, too; everything is opened
+        anew where somebody else has changed it meanwhile."""
+        opened, self._opened = self._opened, None
+        if opened is None or opened.count != count - 1:
+            return
+        try:
+            self._opened = _Opened(count, opened.model_id, change(opened))
+        except StoreError as exc:
+            # The change itself is made: who reads the gallery next opens it anew, and is told if that fails.
+            log.warning("everybody's templates are opened anew: %s", exc)
 
     def _adopt(self, vault: Vault) -> bool:
         """Go on with the prepared hub key; whether the old one could be destroyed."""
@@ -301,11 +327,13 @@ class PeopleStore:
             sealed = sealing.consent_row(key, values, note)
             db.execute(update(consents).where(consents.c.id == row.id).values(sealed))
 
-    def _changed(self, db: Connection, *, are_templates: bool = False) -> None:
+    def _changed(self, db: Connection, *, are_templates: bool = False) -> int:
+        """How often templates have changed; 0 where they have not now."""
         db.execute(update(meta).where(meta.c.key == "version").values(value=meta.c.value + 1))
         if are_templates:
             count_change(db)
-            self._opened = None
+            return db.scalar(select(meta.c.value).where(meta.c.key == TEMPLATES_CHANGED)) or 0
+        return 0
 
     def _person(self, db: Connection, row: Row[Any], now: float) -> Person:
         key = self._key(db, row.id)
@@ -347,6 +375,12 @@ def count_change(db: Connection) -> None:
         update(meta).where(meta.c.key == TEMPLATES_CHANGED).values(value=meta.c.value + 1)
     ).rowcount:
         db.execute(insert(meta).values(key=TEMPLATES_CHANGED, value=1))
+
+
+def _with(opened: _Opened, identity: str, new: Sequence[NewTemplate]) -> Gallery:
+    blobs = [sealing.to_bytes(t.embedding) for t in new if t.model_id == opened.model_id]
+    rows = sealing.from_bytes(blobs, opened.gallery.dimension)
+    return opened.gallery.with_templates([identity] * len(blobs), rows)
 
 
 def _key_of(keys: dict[str, IdentityKey], row: Any) -> IdentityKey:

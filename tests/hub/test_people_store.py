@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, event
 
+from hub.store import sealing
 from hub.store.errors import ConflictError, NotFoundError, StoreError
 from hub.store.people import NewConsent, NewTemplate, PeopleStore
 from protocol.limits import MAX_TEMPLATES
@@ -165,6 +166,32 @@ def test_what_another_opening_of_the_store_changed_is_seen(store: PeopleStore) -
     other = PeopleStore(store.database.path)
     other.add("Bea", [template(2)], NewConsent(), NOW)
     assert len(store.load(MODEL, 4, NOW)[0]) == 2
+
+
+def test_a_change_is_made_in_the_gallery_without_opening_everyone_again(
+    store: PeopleStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add("Ada", [template(1)], NewConsent(), NOW)
+    assert len(store.load(MODEL, 4, NOW)[0]) == 1
+    store.add("Bea", [template(2)], NewConsent(), NOW)
+    monkeypatch.setattr(sealing, "embedding_of", None)
+    gallery, consents = store.load(MODEL, 4, NOW)
+    assert gallery.identities == set(consents)
+    assert len(gallery) == 2
+    monkeypatch.undo()
+    (ada,) = (c.identity for c in consents.values() if c.name == "Ada")
+    store.remove("Ada", NOW)
+    monkeypatch.setattr(sealing, "embedding_of", None)
+    gallery, _ = store.load(MODEL, 4, NOW)
+    assert (len(gallery), ada in gallery.identities) == (1, False)
+
+
+def test_a_change_that_failed_leaves_the_gallery_as_it_was(store: PeopleStore) -> None:
+    store.add("Ada", [template(1)], None, NOW)
+    store.load(MODEL, 4, NOW)
+    with pytest.raises(ConflictError):
+        store.add("Ada", [template(2)] * MAX_TEMPLATES, None, NOW)
+    assert len(store.load(MODEL, 4, NOW)[0]) == 1
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:

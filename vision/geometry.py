@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 Boxes = NDArray[np.floating[Any]]
 """(N, 4) pixels: left, top, right, bottom."""
 
+DENSE = 128
+"""Up to so many boxes all pairs are compared at once..."""
+BLOCK = 64
+"""... beyond, so many with their neighbors."""
+
 
 def areas(boxes_xyxy: Boxes) -> NDArray[np.floating[Any]]:
     """(N,) pixels²; 0 for a box turned inside out."""
@@ -44,9 +49,31 @@ def strict_nms(
     """
     order = np.argsort(scores)[::-1]
     sorted_boxes = boxes_xyxy[order]
+    if len(order) > DENSE:
+        return np.asarray(order[~_is_beaten_nearby(sorted_boxes, threshold, over)])
     overlaps = iou_matrix(sorted_boxes, sorted_boxes, over) > threshold
     is_beaten = np.triu(overlaps, k=1).any(axis=0)
     return np.asarray(order[~is_beaten])
+
+
+def _is_beaten_nearby(
+    boxes_xyxy: Boxes, threshold: float, over: Literal["union", "smaller"]
+) -> NDArray[np.bool_]:
+    """(N,) whether an earlier box overlaps each by more than `threshold`. Boxes are compared from left to
+    right with those that begin before they end, as no other can overlap: a small share of all pairs."""
+    by_left = np.argsort(boxes_xyxy[:, 0], kind="stable")
+    placed = boxes_xyxy[by_left]
+    is_beaten = np.zeros(len(placed), np.bool_)
+    for begin in range(0, len(placed), BLOCK):
+        end = min(begin + BLOCK, len(placed))
+        stop = max(end, int(np.searchsorted(placed[:, 0], placed[begin:end, 2].max())))
+        overlaps = iou_matrix(placed[begin:end], placed[begin:stop], over) > threshold
+        ranks, other_ranks = by_left[begin:end], by_left[begin:stop]
+        is_later = ranks[:, None] > other_ranks
+        is_beaten[ranks] |= (overlaps & is_later).any(axis=1)
+        is_earlier = ranks[:, None] < other_ranks
+        is_beaten[other_ranks] |= (overlaps & is_earlier).any(axis=0)
+    return is_beaten
 
 
 def squared(boxes_xyxy: Boxes) -> Boxes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -39,6 +41,20 @@ def test_a_box_is_kept_unless_any_better_one_overlaps_it(a: list[tuple[float, ..
     kept = strict_nms(np.array(a), scores, 0.5, over="smaller")
     borderline = any(abs(slow_iou(x, y, "smaller") - 0.5) < 1e-6 for x in a for y in a)
     assert borderline or sorted(kept.tolist()) == expected
+
+
+@pytest.mark.parametrize("over", ["union", "smaller"])
+@pytest.mark.parametrize("spread_px", [40, 300, 1200])
+def test_many_boxes_are_suppressed_as_few_are(over: Literal["union", "smaller"], spread_px: int) -> None:
+    rng = np.random.default_rng(spread_px)
+    corner = rng.uniform(-20, spread_px, (700, 2))
+    many = np.concatenate([corner, corner + rng.uniform(-2, 60, (700, 2))], axis=1)
+    scores = rng.permutation(np.linspace(0, 1, 700))
+    order = np.argsort(scores)[::-1]
+    is_beaten = np.triu(iou_matrix(many[order], many[order], over) > 0.5, k=1).any(axis=0)
+    kept = strict_nms(many, scores, 0.5, over)
+    assert 0 < len(kept) < 700
+    assert kept.tolist() == order[~is_beaten].tolist()
 
 
 def test_squares_share_their_centers() -> None:

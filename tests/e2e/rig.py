@@ -26,8 +26,10 @@ GRACE = "Grace Hopper"
 class Rig:
     """A state folder with keys, a hub and a node that can be started and killed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, patience_s: float = 30.0) -> None:
+        """patience_s: for a process to be ready."""
         self.folder = folder
+        self._patience_s = patience_s
         self.hub_port, self.web_port = free_port(), free_port()
         self.hub: subprocess.Popen[str] | None = None
         self.node: subprocess.Popen[str] | None = None
@@ -53,14 +55,14 @@ class Rig:
         self.hub = self._spawn(
             "hub", "hub", "run", "--state", str(self.folder / "hub"), "--listen", self.hub_address
         )
-        wait_for(lambda: "hub ready" in self.output("hub"), 30, "the hub is ready")
+        wait_for(lambda: "hub ready" in self.output("hub"), self._patience_s, "the hub is ready")
 
     def start_node(self, *options: str) -> None:
         self.node = self._spawn(
             "node", "edge_node", "run", "--config", str(self.folder / "node.toml"),
             "--port", str(self.web_port), *options,
         )  # fmt: skip
-        wait_for(self.is_streaming, 30, "the node streams")
+        wait_for(self.is_streaming, self._patience_s, "the node streams")
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> int:
         """Kill a process and wait for its end; its exit code."""

@@ -13,6 +13,7 @@ from benchmarks.machine import describe
 
 NAMES = (
     "node",
+    "network",
     "leak",
     "faults",
     "overload",

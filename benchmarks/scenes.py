@@ -36,14 +36,18 @@ def portraits(people: int, folder: Path) -> list[Portrait]:
     return folder_portraits(folder, locate)
 
 
-def write_clip(path: Path, scenario: Scenario, people: list[Portrait], seconds: float) -> None:
-    """Draw a scene into an H.264 file."""
+def write_clip(
+    path: Path, scenario: Scenario, people: list[Portrait], seconds: float, back_and_forth: bool = False
+) -> None:
+    """Draw a scene into an H.264 file. back_and_forth: the same frames follow in reverse, so that nobody
+    jumps where a player that loops starts over."""
     renderer = SceneRenderer(scenario, people)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=round(scenario.fps))
         stream.width, stream.height, stream.pix_fmt = scenario.width, scenario.height, "yuv420p"
         stream.options = {"preset": "superfast", "crf": "18"}
-        for n in range(round(seconds * scenario.fps)):
+        there = range(round(seconds * scenario.fps))
+        for n in [*there, *there[-2:0:-1]] if back_and_forth else there:
             image, _ = renderer.render(n)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
         container.mux(stream.encode())

@@ -28,6 +28,12 @@ MAX_CANDIDATES = 3_000
 """Best P-Net cells kept for each scale: bounds the quadratic suppression on pictures of pure texture."""
 MAX_PATCHES = 600
 """Patches in one R-Net or O-Net call; more are dropped, worst first."""
+MANY_PATCHES = 48
+"""From so many on R-Net is worth a second thread: a part of a search has fewer, a whole one hundreds..."""
+PATCHES_STEP = 16
+"""... and then comes in multiples of this, as a runtime prepares itself anew for every size of batch."""
+BEYOND = -9.0
+"""A place outside of every picture, far enough that nothing of it is blended in."""
 MAX_PYRAMIDS = 4
 """Picture sizes remembered: a compiled P-Net each."""
 
@@ -59,6 +65,9 @@ class Mtcnn:
         if s.min_face_px < CELL_PX:
             raise ValueError(f"min_face_px must be at least {CELL_PX}")
         self._rnet = load_network(graph_path("rnet"), s.runtime, SMALL_THREADS)
+        self._rnet_whole = self._rnet
+        if s.threads != SMALL_THREADS:
+            self._rnet_whole = load_network(graph_path("rnet"), s.runtime, s.threads)
         self._onet = load_network(graph_path("onet"), s.runtime, SMALL_THREADS)
         self._pyramids: dict[tuple[int, int, int], tuple[Pyramid, Network]] = {}
 
@@ -147,7 +156,14 @@ class Mtcnn:
     def _reject(self, image: FloatImage | Image, boxes: Floats) -> Floats:
         """R-Net: (N, 4) squares -> those that look like a face, better placed."""
         boxes = boxes[:MAX_PATCHES]
-        offsets, faces = self._rnet.run(_patches(image, boxes, 24))
+        patches = _patches(image, boxes, 24)
+        count = len(patches)
+        if count < MANY_PATCHES:
+            offsets, faces = self._rnet.run(patches)
+        else:
+            offsets, faces = (
+                values[:count] for values in self._rnet_whole.run(_rounded_up(patches, PATCHES_STEP))
+            )
         _check(faces)
         scores = faces[:, 1].astype(np.float64)
         moved = _shifted(boxes, offsets)
@@ -193,13 +209,17 @@ def _patches(image: FloatImage | Image, boxes: Floats, side: int) -> FloatImage:
     """(N, side, side, 3) float32: every box sampled bilinearly, corner to corner, in one pass.
 
     The sampling grid is that of tf.image.crop_and_resize with boxes divided by the picture's size, as
-    the package calls it; beyond the picture lies the gray that normalizes to zero.
+    the package calls it; beyond the picture lies the gray that normalizes to zero. In floats its border is
+    that of the package as well: nothing blends with the gray.
     """
     height, width = image.shape[:2]
     steps = np.linspace(0.0, 1.0, side)
     x = (boxes[:, 0, None] + (boxes[:, 2] - boxes[:, 0])[:, None] * steps) * ((width - 1) / width)
     y = (boxes[:, 1, None] + (boxes[:, 3] - boxes[:, 1])[:, None] * steps) * ((height - 1) / height)
     count = len(boxes)
+    if image.dtype == np.float32:
+        x = np.where((x < 0) | (x > width - 1), BEYOND, x)
+        y = np.where((y < 0) | (y > height - 1), BEYOND, y)
     map_x = np.broadcast_to(x[:, None, :], (count, side, side)).reshape(count * side, side)
     map_y = np.broadcast_to(y[:, :, None], (count, side, side)).reshape(count * side, side)
     sampled = cv2.remap(
@@ -207,6 +227,13 @@ def _patches(image: FloatImage | Image, boxes: Floats, side: int) -> FloatImage:
         borderMode=cv2.BORDER_CONSTANT, borderValue=(127.5, 127.5, 127.5),
     )  # fmt: skip
     return np.asarray(sampled, np.float32).reshape(count, side, side, 3)
+
+
+def _rounded_up(patches: FloatImage, step: int) -> FloatImage:
+    """(N, H, W, 3) with empty patches behind, so that N is a multiple of `step`."""
+    missing = -len(patches) % step
+    empty = np.zeros((missing, *patches.shape[1:]), np.float32)
+    return np.concatenate([patches, empty]) if missing else patches
 
 
 def _check(values: NDArray[Any]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.data import DATA, needs_data
 from vision.detections import Image
-from vision.detector import Mtcnn, MtcnnSettings
+from vision.detector import Mtcnn, MtcnnSettings, _patches
 from vision.errors import ModelError
 from vision.geometry import iou_matrix
 
@@ -101,6 +101,34 @@ def test_pure_texture_is_bounded_work(detector: Mtcnn) -> None:
 
 def test_refining_nothing_is_nothing(detector: Mtcnn, portrait: Image) -> None:
     assert len(detector.refine(portrait, np.zeros((0, 4), np.float32))) == 0
+
+
+def cropped_and_resized(image: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
+    """tf.image.crop_and_resize as its documentation has it, one pixel at a time."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = box / (width, height, width, height)
+    patch = np.full((side, side, 3), 127.5)
+    for row, column in np.ndindex(side, side):
+        y = y1 * (height - 1) + row * (y2 - y1) * (height - 1) / (side - 1)
+        x = x1 * (width - 1) + column * (x2 - x1) * (width - 1) / (side - 1)
+        if not (0 <= y <= height - 1 and 0 <= x <= width - 1):
+            continue
+        top, left = int(y), int(x)
+        bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+        upper = image[top, left] * (1 - x % 1) + image[top, right] * (x % 1)
+        lower = image[bottom, left] * (1 - x % 1) + image[bottom, right] * (x % 1)
+        patch[row, column] = upper * (1 - y % 1) + lower * (y % 1)
+    return patch
+
+
+@pytest.mark.parametrize(
+    "box", [(10.3, 8.7, 30.1, 28.2), (-5.5, 3.2, 14.5, 23.2), (30.2, 25.3, 60.9, 55.7), (-4, -3, 70, 71)]
+)
+def test_patches_are_those_of_the_package_also_over_the_border(box: tuple[float, ...]) -> None:
+    image = np.random.default_rng(3).uniform(0, 255, (40, 50, 3)).astype(np.float32)
+    given = np.array([box], np.float64)
+    expected = cropped_and_resized(image, given[0], 24)
+    np.testing.assert_allclose(_patches(image, given, 24)[0], expected, atol=0.01)
 
 
 def test_a_network_that_returns_nonsense_is_no_empty_picture(portrait: Image) -> None:

@@ -23,9 +23,9 @@ GROWTH = 1.3
 JPEG_QUALITY = 95
 MAX_JPEG_BYTES = 131_072
 """A 224x224 JPEG of pure noise at quality 95 stays below; a face takes about 20 KB."""
-LOOK_BYTES = 6_144
-"""A look at a face that a camera sees takes no more: five people who are shown, each proven again every two
-seconds, then take 123 kbit/s (docs/performance.md has what a look of this size loses)."""
+LOOK_BYTES = 5_632
+"""A look at a face in a picture takes no more: five people who are shown, proven again every 1.8 s each,
+then take 131 kbit/s (docs/adr/0018-small-looks.md has what a look of this size loses)."""
 LOOK_QUALITIES = (90, 80, 70, 60, 50, 40, 30, 20, 10)
 """The best that fits is taken. Small faces were enlarged and fit at once."""
 

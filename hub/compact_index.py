@@ -24,11 +24,11 @@ from hub.sealed_rows import Keys, SealedRows, Slots
 
 SEGMENT_ROWS = 4_096
 """Taking one out costs packing the codes of all of them anew, about 1 µs each."""
-COMPONENTS = 256
+COMPONENTS = 128
 SHORTLIST = 256
 """Exact comparisons at most; more where these are of too few people."""
-READ_AT_ONCE = 16
-SURE = 4.0
+READ_AT_ONCE = 8
+SURE = 3.0
 SAMPLE = 4_096
 """Templates that the components, the codes and their error are learned from."""
 
@@ -59,7 +59,7 @@ class _Basis:
 
 
 class CompactIndex:
-    """About 180 bytes of memory a template of 2,048 numbers instead of 8,192; `SealedRows` has the rest."""
+    """About 130 bytes of memory a template of 2,048 numbers instead of 8,192; `SealedRows` has the rest."""
 
     def __init__(self, basis: _Basis, segments: tuple[_Segment, ...] = ()) -> None:
         self._basis = basis

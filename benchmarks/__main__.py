@@ -26,8 +26,9 @@ NAMES = (
     "audit",
     "reid",
     "presentation",
+    "gallery",
 )
-WITH_PICTURES = ("leak", "overload", "quantize", "presentation", "reid")
+WITH_PICTURES = ("leak", "overload", "quantize", "presentation", "reid", "gallery")
 """These write what they found to `--out`, most of it as pictures."""
 
 

@@ -33,7 +33,7 @@ def measure(quick: bool = False) -> dict[str, Any]:
     faces = embedded(photos_of(train, test))
     cohort = cohort_of(MANIFEST.model_id, MANIFEST.dimension)
     threshold, per_tenfold = choose_law(strangers_of(faces, people_of(train), cohort))
-    searches = search(faces, threshold + per_tenfold * np.log10(GALLERY), 20 if quick else 300)
+    searches = search(faces, threshold + per_tenfold * np.log10(GALLERY), 10 if quick else 60)
     strangers = strangers_of(faces, people_of(test), cohort)
     same, other = (similarities(pairs, faces, cohort) for pairs in test)
     return {

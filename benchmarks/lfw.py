@@ -35,10 +35,9 @@ ONE_PERSON = {
     "Hassan_Wirajuda": "Hasan_Wirayuda",
     "Sepp_Blatter": "Joseph_Blatter",
     "Andrew_Gilligan": "Andrew_Caldecott",
-    "Nora_Bendijo": "Flor_Montulo",
 }
-"""Who stands under two names there; the first four are also the highest similarities between names. Taken for
-one person where strangers are counted; the lists of pairs are used as published."""
+"""Who stands under two names there (or one photo does), noticed among the highest similarities between names.
+Taken for one person where strangers are counted; the lists of pairs are used as published."""
 ON_THE_WAY = (
     "vision/crops.py", "vision/detector.py", "vision/mtcnn_onnx.py",
     "hub/embedding/dlib_onnx.py",

@@ -30,6 +30,7 @@ from edge_node.stream.mjpeg import MjpegSink
 from edge_node.stream.recorder import Recorder
 from edge_node.stream.state import LinkState
 from edge_node.stream.web import WebPorts, WebServer
+from edge_node.stream.webrtc import WebRtcSink
 from edge_node.tracking.sampling import Sampler
 from edge_node.tracking.tracker import Tracker, TrackerSettings
 from vision.centerface import CenterFace, CenterFaceSettings
@@ -61,6 +62,7 @@ class Node:
         self._hub = HubLink(settings.hub, settings.name, self.metrics)
         self.status = NodeStatus(settings.name, self.metrics, lambda: self._hub.state, time.monotonic())
         self.mjpeg = MjpegSink()
+        self.webrtc = WebRtcSink(self._threads) if settings.web.enabled else None
         self._recorder = self._make_recorder(settings.record.path)
         self._release = self._make_release()
         self._analysis = self._make_analysis()
@@ -115,7 +117,9 @@ class Node:
 
     def _make_web(self) -> WebServer:
         web = self._settings.web
-        ports = WebPorts(self.status.state, self.status.health, self.mjpeg, self.metrics.registry)
+        ports = WebPorts(
+            self.status.state, self.status.health, self.mjpeg, self.metrics.registry, self.webrtc
+        )
         return WebServer(ports, web.host, web.port, web.tls_cert, web.tls_key)
 
     def _make_recorder(self, path: str) -> Recorder | None:
@@ -128,7 +132,7 @@ class Node:
         return info.fps if info is not None else 0.0
 
     def _sinks(self) -> list[FrameSink]:
-        return [self.mjpeg, self._recorder] if self._recorder is not None else [self.mjpeg]
+        return [sink for sink in (self.mjpeg, self.webrtc, self._recorder) if sink is not None]
 
     def _make_release(self) -> ReleaseStage:
         release, veil, track = self._settings.release, self._settings.veil, self._settings.track

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
 import subprocess
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from edge_node.bridge import LoopCaller
 from edge_node.metrics import Metrics
 from edge_node.stream.mjpeg import MjpegSink, StreamCollector
+from edge_node.stream.webrtc import WebRtcCollector, WebRtcSink
 from protocol.messages import AnyMessage
 
 ROOT = Path(__file__).parent.parent
@@ -63,9 +66,13 @@ def test_the_documented_messages_are_those_of_the_code() -> None:
 
 
 def test_the_documented_metrics_are_those_of_the_code() -> None:
-    metrics, sink = Metrics(), MjpegSink()
+    metrics, sink, loop = Metrics(), MjpegSink(), asyncio.new_event_loop()
+    live = WebRtcSink(LoopCaller(loop))
     metrics.registry.register(StreamCollector(sink))
+    metrics.registry.register(WebRtcCollector(live))
     sink.close()
+    live.close()
+    loop.close()
     table = (ROOT / "docs" / "metrics.md").read_text()
     documented = set(re.findall(r"`(veilcast_[a-z_]+)`", table))
     assert documented == {family.name for family in metrics.registry.collect()}

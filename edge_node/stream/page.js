@@ -1,23 +1,71 @@
-// The live page: one <img> for the stream, one EventSource for the words around it.
+// The live page: a <video> by WebRTC (page_video.js), else an <img> by MJPEG; one EventSource for the
+// words around it. `?mjpeg` in the address asks for MJPEG.
 // Names reach the page as text nodes only. No state is kept between visits.
 "use strict";
 
 const at = (id) => document.getElementById(id);
 const picture = at("picture");
+const video = at("video");
 const RETRY_MS = 1500;
+const VIDEO_RETRY_MS = 30000;
 const STALE_S = 4;
 
 let isPaused = false;
 let isConnected = false;
 let retry = 0;
+let videoRetry = 0;
+let isVideoUsable = document.body.dataset.live === "webrtc" && Boolean(window.RTCPeerConnection)
+  && !new URLSearchParams(location.search).has("mjpeg");
+
+const live = new LiveVideo(video, {
+  onPlaying: () => {
+    showPicture(null);
+    video.hidden = false;
+    picture.hidden = true;
+    at("empty").hidden = true;
+  },
+  onFailed: (isFinal) => {
+    if (isFinal) isVideoUsable = false;
+    else videoRetry = setTimeout(() => { if (!isPaused && !document.hidden) live.start(); }, VIDEO_RETRY_MS);
+    if (!isPaused && !document.hidden) playPictures();
+  },
+  onAge: (ms) => {
+    setText(at("glass"), String(Math.round(ms)));
+    at("glass-line").hidden = false;
+  },
+});
+
+function showPicture(url) {
+  if (url) picture.src = url; else picture.removeAttribute("src");
+}
+
+function leaveVideo() {
+  clearTimeout(videoRetry);
+  live.stop();
+  video.hidden = true;
+  picture.hidden = false;
+  at("glass-line").hidden = true;
+}
+
+function playPictures() {
+  // Pictures go on while video is tried again: it takes over when it plays.
+  clearTimeout(retry);
+  video.hidden = true;
+  picture.hidden = false;
+  at("glass-line").hidden = true;
+  showPicture(`/stream.mjpg?${Date.now()}`);
+}
 
 function play() {
   clearTimeout(retry);
-  picture.src = isPaused || document.hidden ? "" : `/stream.mjpg?${Date.now()}`;
-  if (!picture.getAttribute("src")) picture.removeAttribute("src");
+  leaveVideo();
+  showPicture(null);
+  if (isPaused || document.hidden) return;
+  if (isVideoUsable) live.start(); else playPictures();
 }
 
 function pause() {
+  leaveVideo();
   // A paused stream shows the picture of this moment, and stops using the network.
   picture.src = `/snapshot.jpg?${Date.now()}`;
 }
@@ -26,9 +74,11 @@ picture.addEventListener("load", () => { at("empty").hidden = true; });
 picture.addEventListener("error", () => {
   if (!picture.getAttribute("src") || isPaused) return;
   clearTimeout(retry);
-  retry = setTimeout(play, RETRY_MS);
+  retry = setTimeout(playPictures, RETRY_MS);
 });
 document.addEventListener("visibilitychange", () => { if (!isPaused) play(); });
+addEventListener("pagehide", () => live.stop()); // frees the place at once
+addEventListener("pageshow", (event) => { if (event.persisted && !isPaused) play(); });
 at("pause").addEventListener("click", () => {
   isPaused = !isPaused;
   at("pause").textContent = isPaused ? "Resume" : "Pause";
@@ -131,6 +181,7 @@ function show(state) {
     const shown = state.picture.shown.length;
     picture.alt = `Live picture, anonymized: ${shown} shown, ${
       state.picture.fully_veiled ? "everything" : state.picture.veiled} veiled`;
+    video.setAttribute("aria-label", picture.alt);
   }
   showNotice(noticeFor(state));
   showLive();

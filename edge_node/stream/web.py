@@ -12,7 +12,7 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from edge_node.bridge import LoopCaller
 from edge_node.stream.errors import WebError
 from edge_node.stream.mjpeg import MjpegSink, StreamCollector, ViewersFull, encode
 from edge_node.stream.state import Health, NodeState, state_json
+from edge_node.stream.webrtc import WebRtcCollector, WebRtcSink
+from edge_node.stream.webrtc_whep import WhepRoutes
 
 MAX_EVENT_READERS = 64
 """Open pages: each holds a connection and gets a few hundred bytes a second."""
@@ -58,6 +60,7 @@ _FILES = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
+    "/page_video.js": ("page_video.js", "text/javascript"),
 }
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -71,6 +74,8 @@ class WebPorts:
     health: Callable[[], Health]
     mjpeg: MjpegSink
     registry: CollectorRegistry
+    webrtc: WebRtcSink | None = None
+    """None: the page shows MJPEG."""
 
 
 class Viewer:
@@ -117,6 +122,9 @@ class _Pages:
             url: ((folder / name).read_text("utf-8"), kind) for url, (name, kind) in _FILES.items()
         }
         self._files["/icon.svg"] = (ICON, "image/svg+xml")
+        if ports.webrtc is None:  # the page need not try what is not there
+            html, kind = self._files["/"]
+            self._files["/"] = (html.replace('data-live="webrtc"', 'data-live="mjpeg"'), kind)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -190,8 +198,9 @@ class _Pages:
         return web.json_response(self._state_now())
 
     def _state_now(self) -> dict[str, object]:
-        mjpeg = self._ports.mjpeg
-        return state_json(self._ports.state(), mjpeg.newest, mjpeg.viewers, self._now())
+        mjpeg, webrtc = self._ports.mjpeg, self._ports.webrtc
+        viewers = mjpeg.viewers + (0 if webrtc is None else webrtc.viewers)
+        return state_json(self._ports.state(), mjpeg.newest, viewers, self._now())
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if self._event_readers >= MAX_EVENT_READERS:
@@ -231,10 +240,15 @@ class _Pages:
 
 
 def build_app(
-    ports: WebPorts, *, loopback_only: bool = True, now: Callable[[], float] = time.monotonic
+    ports: WebPorts,
+    *,
+    loopback_only: bool = True,
+    now: Callable[[], float] = time.monotonic,
+    media_addresses: Sequence[str] = (),
 ) -> web.Application:
     """The application. With `loopback_only` it answers only to a loopback name in the Host header, so
-    that no other site can reach it through a name of its own (DNS rebinding)."""
+    that no other site can reach it through a name of its own (DNS rebinding). Live video goes over
+    `media_addresses` of this machine, all of them if empty."""
     pages = _Pages(ports, now)
     ports.registry.register(StreamCollector(ports.mjpeg))
     middlewares = [_loopback_names_only] if loopback_only else []
@@ -242,6 +256,11 @@ def build_app(
     app.add_routes(pages.routes())
     app.on_response_prepare.append(_add_headers)
     app.on_shutdown.append(pages.stop)
+    if ports.webrtc is not None:
+        ports.registry.register(WebRtcCollector(ports.webrtc))
+        whep = WhepRoutes(ports.webrtc, media_addresses)
+        app.add_routes(whep.routes())
+        app.on_shutdown.append(whep.stop)
     return app
 
 
@@ -271,6 +290,17 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def media_addresses(host: str) -> list[str]:
+    """Where live video is sent from when the page is served on `host`: nowhere that the page is not."""
+    if host.lower() == "localhost":
+        return ["127.0.0.1"]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return []
+    return [] if address.is_unspecified else [str(address)]
 
 
 def _keep_send_buffer_small(request: web.Request) -> None:
@@ -314,7 +344,11 @@ class WebServer:
         """Where the page is, once started."""
 
     async def start(self) -> None:
-        app = build_app(self._app_ports, loopback_only=is_loopback(self._host))
+        app = build_app(
+            self._app_ports,
+            loopback_only=is_loopback(self._host),
+            media_addresses=media_addresses(self._host),
+        )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
         await runner.setup()
         try:

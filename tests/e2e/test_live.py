@@ -68,7 +68,7 @@ def test_the_page_shows_it_in_a_browser(rig: Rig, tmp_path: Path) -> None:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=flags)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.goto(rig.url, wait_until="commit")
+        page.goto(rig.url + "?mjpeg", wait_until="commit")
         drawn = "() => document.getElementById('picture').naturalWidth > 0"
         wait_for(lambda: bool(page.evaluate(drawn)), 20, "the picture is drawn")
         first = page.locator("#picture").screenshot()

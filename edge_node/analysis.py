@@ -19,6 +19,7 @@ from edge_node.errors import NodeError
 from edge_node.frames import RawFrame
 from edge_node.liveness.watch import LivenessWatch
 from edge_node.tracking.appearance import signature
+from edge_node.tracking.pace import Pace
 from edge_node.tracking.sampling import Look
 from edge_node.tracking.track import Analysis, Evidence, Observation, TrackState
 from edge_node.tracking.tracker import Tracker
@@ -88,6 +89,7 @@ class Analyzer:
         self._finder = finder
         self._is_still = False
         self._tracker = tracker
+        self._pace = Pace()
         self._settings = settings
         self._scanned_at = float("-inf")
         self._thumbnail: NDArray[np.float32] | None = None
@@ -103,7 +105,7 @@ class Analyzer:
 
     def analyze(self, frame: RawFrame) -> Analysis:
         """Find and follow the faces of a frame captured after all earlier ones."""
-        now, image = frame.captured_at, frame.image
+        now, image = self._pace.at(frame.captured_at, frame.seq), frame.image
         is_cut = self._is_cut(image)
         if is_cut:
             self._tracker.reset()
@@ -127,7 +129,8 @@ class Analyzer:
         if self._liveness is not None:
             observations = self._liveness.judge(image, observations, now)
             suspected = self._liveness.suspected
-        return Analysis(frame.seq, now, observations, is_cut, suspected, frame_width=image.shape[1])
+        width = image.shape[1]
+        return Analysis(frame.seq, frame.captured_at, observations, is_cut, suspected, frame_width=width)
 
     def _refine(self, image: Image, predicted: NDArray[np.float32]) -> Detections:
         """MTCNN's refining network on the predicted boxes, one row each. A face that it did not confirm last

@@ -34,6 +34,8 @@ class ReleaseReason(StrEnum):
     """An analysis at or after its capture time has finished."""
     LATE = "late"
     """No analysis came within max_delay_ms: veiled in full."""
+    DISORDERED = "disordered"
+    """It came after a later one, so its place among the analyses is unknown: veiled in full."""
     NO_SOURCE = "no-source"
     """The camera is lost: the last frame, veiled in full."""
     FAULT = "fault"

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from edge_node.frames import RawFrame, ReleaseReason
 
+DISORDER_S = 5.0
+"""A frame whose source time lies this much or less before an earlier frame's is out of order; one further
+back comes from a clock that was set."""
 PACE_SHARE = 0.1
 """Weight of the newest interval in the pace of the analyses."""
 
@@ -46,6 +49,9 @@ class ReleaseBuffer:
         self._settings = settings or ReleaseSettings()
         self._frames: deque[RawFrame] = deque()
         self._overflowed: deque[RawFrame] = deque()
+        self._newest_pts_s = float("-inf")
+        self._disordered: set[int] = set()
+        """Numbers of waiting frames."""
         self._analyzed_at = float("-inf")
         self._analysis_every_s = 0.0
 
@@ -65,9 +71,14 @@ class ReleaseBuffer:
 
     def push(self, frame: RawFrame) -> None:
         """Take in the next captured frame."""
+        if 0 < self._newest_pts_s - frame.pts_s <= DISORDER_S:
+            self._disordered.add(frame.seq)
+        else:
+            self._newest_pts_s = frame.pts_s
         self._frames.append(frame)
         if len(self._frames) > self._settings.capacity:
             self._overflowed.append(self._frames.popleft())
+            self._disordered.discard(self._overflowed[-1].seq)
 
     def poll(self, now: float, covered_until: float, is_last: bool = False) -> list[Release]:
         """The frames that leave now, in order.
@@ -89,6 +100,9 @@ class ReleaseBuffer:
                 reason = ReleaseReason.COVERED if is_covered else ReleaseReason.LATE
             else:
                 break
+            if frame.seq in self._disordered and reason is ReleaseReason.COVERED:
+                reason = ReleaseReason.DISORDERED
+            self._disordered.discard(frame.seq)
             released.append(Release(self._frames.popleft(), reason))
         return released
 

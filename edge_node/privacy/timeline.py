@@ -9,16 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from edge_node.privacy.entry import Entry, completed, entry_of
 from edge_node.tracking.track import Analysis, Box, Evidence, Observation
 
-PACE_SHARE = 0.05
-"""Weight of the newest interval in the usual one between frames."""
-BURST = 2.0
-"""Frames have come in a burst where so many times more of them were counted than their times allow."""
 TOUCHING = 0.1
 """Two boxes that share less of the smaller one touch at their edges, no more."""
 
@@ -31,7 +27,7 @@ class TimelineSettings:
     """A face first seen now is veiled this far back: people do not appear from nothing."""
     growth_per_s: float = 2.0
     """A region without fresh evidence grows by this share of its size a second..."""
-    max_growth: float = 1.0
+    max_growth: float = 0.8
     """... and at most by this share."""
     max_gap_s: float = float("inf")
     """Between two analyses further apart than this, where a face was is guesswork (see `is_guesswork`)."""
@@ -66,8 +62,6 @@ class _PathLine:
     ended_at: float | None = None
     entry: Entry | None = None
     """Of a face that was first seen near an edge of the picture."""
-    seen_seq: int = 0
-    """The last frame in which an analysis saw the face."""
     sights: int = 0
     """Analyses that saw the face."""
     shot_after: float = float("-inf")
@@ -85,10 +79,6 @@ class Timeline:
         self._frame_width: int | None = None
         self._analyzed: deque[float] = deque()
         """Capture times of the analyzed frames that can still matter."""
-        self._frame_s = 0.0
-        """Between two frames, as a rule; 0 until it is known."""
-        self._last_seq: int | None = None
-        """Of the last analysis."""
         self._shot_after = float("-inf")
         """The analysis before the last cut."""
 
@@ -105,33 +95,16 @@ class Timeline:
         for path, line in self._lines.items():
             if line.ended_at is None and (path not in seen or analysis.cut):
                 line.ended_at = analysis.at
-        self._note_pace(analysis)
         for observation in analysis.observations:
             if observation.path not in self._lines:
                 entry = _entry(observation, analysis)
                 self._lines[observation.path] = _PathLine(entry=entry, shot_after=self._shot_after)
             line = self._lines[observation.path]
-            is_seen = observation.unseen_s == 0
-            line.sights += is_seen
-            line.seen_seq = analysis.seq if is_seen else line.seen_seq
-            # In a burst more time has passed than the clock says.
-            passed_s = (analysis.seq - line.seen_seq) * self._frame_s
-            if passed_s > BURST * observation.unseen_s:
-                observation = replace(observation, unseen_s=passed_s)
+            line.sights += observation.unseen_s == 0
             line.observations.append(_Sight(analysis.at, analysis.seq, observation))
         self.covered_until = analysis.at
         self._frame_width = analysis.frame_width
         self._analyzed.append(analysis.at)
-
-    def _note_pace(self, analysis: Analysis) -> None:
-        """Learn how far apart frames are, whatever single ones say."""
-        last, self._last_seq = self._last_seq, analysis.seq
-        if last is None or analysis.seq <= last or not self._analyzed:
-            return
-        interval_s = (analysis.at - self._analyzed[-1]) / (analysis.seq - last)
-        if self._frame_s:
-            interval_s = min(max(interval_s, self._frame_s / 2), self._frame_s * 2)
-        self._frame_s += (interval_s - self._frame_s) * (PACE_SHARE if self._frame_s else 1.0)
 
     def forget_before(self, at: float) -> None:
         """Drop what no frame captured at or after `at` can need."""

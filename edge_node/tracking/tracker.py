@@ -28,7 +28,7 @@ SHRINK_PER_S = 0.5
 MAX_HIDDEN = 1.6
 """... but a box is never taken for less than 1 / this of a face: it may have been too large before."""
 
-LOOSE = 1.1
+LOOSE = 1.05
 """The veil-only detector's boxes are so much looser: it boxes what it sees of a head."""
 
 APPEARANCE_JUMP = 0.7
@@ -43,7 +43,7 @@ class TrackerSettings:
 
     min_score: float = 0.6
     """Detections below are nothing."""
-    min_found_score: float = 0.2
+    min_found_score: float = 0.13
     """A veil-only detection starts a path from this score on; any continues one."""
     young_reach: float = 1.6
     """A face seen once or twice has no known speed: it may be this many sizes from where it was."""
@@ -53,8 +53,12 @@ class TrackerSettings:
     """Analyses that must see a face before the hub is asked about it."""
     coast_s: float = 1.0
     """A lost face is veiled on along its motion for this long..."""
-    coast_tentative_s: float = 0.4
-    """... and for this long where it had been seen only once or twice."""
+    coast_tentative_s: float = 0.3
+    """... and for this long where it had been seen only once or twice..."""
+    coast_unsure_s: float = 0.2
+    """... and for this long where no detector was ever as sure of it as..."""
+    sure_score: float = 0.5
+    """... this. MTCNN's scores are all above; most of what stays below is no face."""
     crossing_iou: float = 0.15
     """Two faces that overlap more than this may have swapped when they part."""
     jump: float = 0.6
@@ -77,6 +81,7 @@ class _Path:
     extent: NDArray[np.float64]
     """(2,) width and height that the head may have, whatever part of it is seen."""
     hits: int = 1
+    best_score: float = 0.0
     crossed_with: set[int] = field(default_factory=set)
     signature: Signature | None = None
     """Of the last sight that MTCNN confirmed."""
@@ -233,6 +238,7 @@ class Tracker:
                 motion=Motion.start(source.boxes_xyxy[index].astype(np.float64), now),
                 seen_at=now,
                 score=float(source.scores[index]),
+                best_score=float(source.scores[index]),
                 evidence=evidence,
                 landmarks=source.landmarks[index] if evidence is Evidence.DETECTED else None,
                 extent=_extent(source.boxes_xyxy[index]),
@@ -252,6 +258,7 @@ class Tracker:
         path.extent = np.clip(faded, seen, MAX_HIDDEN * seen)
         path.seen_at = now
         path.score = float(source.scores[index])
+        path.best_score = max(path.best_score, path.score)
         path.evidence = evidence
         path.landmarks = source.landmarks[index] if evidence is not Evidence.FOUND else None
         path.hits += 1
@@ -275,6 +282,8 @@ class Tracker:
 
     def _patience(self, path: _Path) -> float:
         s = self._settings
+        if path.best_score < s.sure_score:
+            return s.coast_unsure_s
         return s.coast_s if path.hits > s.confirm_hits else s.coast_tentative_s
 
     def _note_crossings(self) -> None:

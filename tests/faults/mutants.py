@@ -288,9 +288,14 @@ MUTANTS = (
         ("detector_misses",), LOST_FIRST,
     ),
     Mutant(
-        "frames of a burst are where their times say", "edge_node.pipeline",
-        "self._timeline.regions_at(release.frame.captured_at, release.frame.seq)",
-        "self._timeline.regions_at(release.frame.captured_at)",
+        "faces of a burst move at once", ANALYSIS,
+        "        now, image = self._pace.at(frame.captured_at, frame.seq), frame.image\n",
+        "        now, image = frame.captured_at, frame.image\n",
+        ("camera_is_held_up_while_faces_are_missed",),
+    ),
+    Mutant(
+        "frames out of order pass", RELEASE,
+        "            self._disordered.add(frame.seq)\n", "            pass\n",
         ("everything",),
     ),
     Mutant(

@@ -59,6 +59,17 @@ def camera_is_held_up(plot: Plot, rng: Rng) -> None:
     plot.camera.held_up = several(rng, 4, (0.1, 0.5))
 
 
+def camera_is_held_up_while_faces_are_missed(plot: Plot, rng: Rng) -> None:
+    """The frames come in a burst, and the first look after it sees half of the faces."""
+    plot.camera.held_up = several(rng, 6, (0.3, 0.5))
+    plot.sight.flicker = 0.5
+
+
+def camera_is_held_up_while_people_walk(plot: Plot, rng: Rng) -> None:
+    plot.camera.held_up = several(rng, 6, (0.3, 0.5))
+    plot.script.haste = 1.0
+
+
 def camera_is_lost_and_back(plot: Plot, rng: Rng) -> None:
     plot.camera.gone = [window(rng, 2.0)]
     plot.clears_at = plot.camera.gone[-1].until
@@ -382,6 +393,7 @@ SCENARIOS: dict[str, Callable[[Plot, Rng], None]] = {
     f.__name__: f
     for f in (
         calm, camera_doubles_frames, camera_reorders_frames, camera_freezes, camera_is_held_up,
+        camera_is_held_up_while_faces_are_missed, camera_is_held_up_while_people_walk,
         camera_is_lost_and_back, camera_clock_jumps, cuts, cuts_while_analysis_is_slow, people_come_and_go,
         people_cross, people_cross_while_analysis_is_slow, people_meet_in_a_row,
         a_stranger_leaps_into_place, one_who_may_be_shown_leaps_into_place, two_swap_while_hidden,

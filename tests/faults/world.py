@@ -22,6 +22,8 @@ MAX_SPEED = 1.4
 """Face widths a second: somebody who walks past at a few meters."""
 COUPLE_S = 3.5
 NOBODY = 255
+MAX_ALIKE = 0.15
+"""Largest correlation of what two people look like from afar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,8 @@ class World:
 
     def __init__(self, rng: np.random.Generator, consenting: int, script: Script) -> None:
         self.script = script
-        self.people = [_person(rng, i, i < consenting, script.haste) for i in range(PEOPLE)]
+        patterns = _patterns(rng)
+        self.people = [_person(rng, i, p, i < consenting, script.haste) for i, p in enumerate(patterns)]
         shots = len(script.cuts) + 1
         self._places = [rng.permutation(PEOPLE) for _ in range(shots)]
         self._backgrounds = [_background(rng) for _ in range(shots)]
@@ -230,11 +233,23 @@ def clip(left: int, top: int, person: Person) -> tuple[slice, slice, tuple[slice
     return slice(y1, max(y1, y2)), slice(x1, max(x1, x2)), inner
 
 
-def _person(rng: np.random.Generator, index: int, consents: bool, haste: float) -> Person:
+def _patterns(rng: np.random.Generator) -> list[NDArray[np.float32]]:
+    """What each person looks like from afar (7, 6), no two alike. Two who are alike and trade places in a
+    blink are noticed by nothing but the hub: what the test of looks misses is measured, not promised."""
+    chosen: list[NDArray[np.float32]] = []
+    while len(chosen) < PEOPLE:
+        new = rng.choice([-1.0, 1.0], (7, 6)).astype(np.float32)
+        if all(abs(float((new * old).mean())) <= MAX_ALIKE for old in chosen):
+            chosen.append(new)
+    return chosen
+
+
+def _person(
+    rng: np.random.Generator, index: int, pattern: NDArray[np.float32], consents: bool, haste: float
+) -> Person:
     width = int(rng.integers(22, 31))
     height = round(width * 1.2)
-    blocks = rng.choice([-42.0, 42.0], (7, 6)).astype(np.float32)
-    coarse = cv2.resize(blocks, (width, height), interpolation=cv2.INTER_NEAREST)
+    coarse = cv2.resize(42.0 * pattern, (width, height), interpolation=cv2.INTER_NEAREST)
     noise = rng.choice([-45.0, 45.0], (height, width)).astype(np.float32)
     gray = (128 + coarse + noise).astype(np.uint8)
     swing = rng.uniform(2.0, 14.0, 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,3 +89,21 @@ def test_however_slow_analyses_are_the_look_back_takes_half_of_the_longest_wait(
         buffer.poll(n * 0.3, n * 0.3)
     buffer.push(raw_frame(0, 18.0))
     assert len(buffer.poll(18.21, 18.21)) == 1
+
+
+def test_a_frame_older_than_one_before_it_leaves_veiled() -> None:
+    buffer = ReleaseBuffer()
+    buffer.push(raw_frame(0, 1.0))
+    buffer.push(replace(raw_frame(1, 1.04), pts_s=0.7))
+    buffer.push(raw_frame(2, 1.08))
+    reasons = [r.reason for r in buffer.poll(1.1, covered_until=1.08)]
+    assert reasons == [ReleaseReason.COVERED, ReleaseReason.DISORDERED, ReleaseReason.COVERED]
+
+
+def test_a_camera_whose_clock_was_set_is_not_out_of_order_for_ever() -> None:
+    buffer = ReleaseBuffer()
+    buffer.push(raw_frame(0, 3_600.0))
+    for seq in range(1, 4):
+        buffer.push(replace(raw_frame(seq, 3_600.0 + 0.04 * seq), pts_s=0.04 * seq))
+    released = buffer.poll(3_600.2, covered_until=3_600.2)
+    assert {r.reason for r in released} == {ReleaseReason.COVERED}

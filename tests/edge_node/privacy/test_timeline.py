@@ -221,7 +221,7 @@ def held_up(*, seen_after: bool) -> Timeline:
     for seq in range(20):
         timeline.add(replace(analysis(seq * 0.04, observation(1, BOX)), seq=seq))
     after = observation(1, (220.0, 100.0, 260.0, 150.0)) if seen_after else observation(
-        1, BOX, evidence=Evidence.COASTED, unseen_s=0.0013
+        1, BOX, evidence=Evidence.COASTED, unseen_s=0.48
     )  # fmt: skip
     timeline.add(replace(analysis(1.2, observation(1, BOX)), seq=20))
     timeline.add(replace(analysis(1.24, after), seq=32))
@@ -240,11 +240,6 @@ def test_a_steady_frame_is_veiled_where_it_is_and_no_wider() -> None:
     timeline.add(replace(analysis(1.08, observation(1, MOVED)), seq=3))
     (region,) = timeline.regions_at(1.04, seq=2)
     assert region.box_xyxy == pytest.approx((110, 100, 150, 150))
-
-
-def test_who_was_lost_in_a_burst_was_lost_for_as_long_as_it_took() -> None:
-    (region,) = held_up(seen_after=False).regions_at(1.24, seq=32)
-    assert region.box_xyxy[0] < BOX[0] - 15, "half a second of growth"
 
 
 def test_between_two_analyses_it_is_lost_for_as_long_as_frames_were_counted() -> None:

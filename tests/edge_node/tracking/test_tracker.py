@@ -163,7 +163,7 @@ def test_the_veil_only_detector_carries_a_known_face_through_a_turn() -> None:
 
 
 def test_a_weak_sight_of_something_new_starts_nothing() -> None:
-    assert find(Tracker(), 0.0, at(100), score=0.15) == ()
+    assert find(Tracker(), 0.0, at(100), score=0.1) == ()
 
 
 def test_what_both_detectors_see_is_one_face() -> None:
@@ -253,3 +253,14 @@ def test_a_jump_of_a_face_that_was_seen_a_moment_ago_stays_on_its_path() -> None
     (after,) = scan(tracker, 0.4, at(140))
     assert after.track != before.track
     assert after.path == before.path, "what lies between the two places is veiled"
+
+
+@pytest.mark.parametrize(("score", "veiled_on_s"), [(0.3, 0.2), (0.8, 1.0)])
+def test_what_was_never_sure_to_be_a_face_is_soon_forgotten(score: float, veiled_on_s: float) -> None:
+    tracker = Tracker()
+    for i in range(10):
+        find(tracker, i * 0.04, at(100), score=score)
+    last = 9 * 0.04
+    count = len(tracker.predict(last + veiled_on_s - 0.01))
+    assert len(tracker.step(last + veiled_on_s - 0.01, nothing(count), None, Detections.none())) == 1
+    assert tracker.step(last + veiled_on_s + 0.01, nothing(1), None, Detections.none()) == ()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -128,10 +129,7 @@ def first_place(count: int, closed_set: int) -> Floats:
 def _discriminants(features: Floats, people: Labels) -> Floats:
     """(D, K) directions in which people differ more than the photos of one person."""
     centered = features - features.mean(axis=0)
-    total = centered.T @ centered / len(centered)
-    values, vectors = np.linalg.eigh(total)
-    useful = values > max(1e-6 * values[-1], 1e-9)
-    axes = vectors[:, useful][:, -COMPONENTS:]
+    axes = _components(centered)
     if not axes.shape[1]:
         return np.zeros((features.shape[1], 1))
     parts = centered @ axes
@@ -139,6 +137,20 @@ def _discriminants(features: Floats, people: Labels) -> Floats:
     scatter = within.T @ within / len(within) + SHRINKAGE * np.diag((parts**2).mean(axis=0))
     spread, turned = np.linalg.eigh(scatter)
     return np.asarray(axes @ (turned / np.sqrt(spread)))
+
+
+def _components(centered: Floats) -> Floats:
+    """(D, K) the directions of most variance, K at most COMPONENTS; none where nothing varies."""
+    count, size = centered.shape
+    # The smaller of the two products has the same eigenvalues (Turk, Pentland, "Eigenfaces", 1991).
+    product = centered @ centered.T if count < size else centered.T @ centered
+    last = len(product) - 1
+    values, vectors = eigh(product, subset_by_index=(max(0, last + 1 - COMPONENTS), last))
+    useful = values > max(1e-6 * values[-1], 1e-9 * count)
+    axes = vectors[:, useful]
+    if count < size:
+        axes = centered.T @ axes / np.sqrt(values[useful])
+    return np.asarray(axes)
 
 
 def _means(rows: Floats, people: Labels) -> Floats:

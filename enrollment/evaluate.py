@@ -118,37 +118,13 @@ def measure(
 
     Raises InputError where too few can be used, ModelError, HubRefusalError, HubUnreachableError.
     """
-    faces: list[det.Face] = []
-    refused: list[RefusedPhoto] = []
-    answers: list[tuple[NDArray[np.float32], Sequence[float]]] = []
-    likeness: Likeness | None = None
-    waiting: list[AcceptedPhoto] = []
-    for number, file in enumerate(files):
-        verdict = examine(file.path, detector)
-        if isinstance(verdict, Refused):
-            refused.append(RefusedPhoto(f"{file.person}/{shown_name(file.path)}", verdict))
-        else:
-            faces.append(det.Face(file.person, file.group, f"{file.person}/{shown_name(file.path)}"))
-            waiting.append(verdict)
-        if waiting and (len(waiting) == MAX_PHOTOS or number == len(files) - 1):
-            before, likeness = likeness, hub.likeness(waiting)
-            if before is not None and before.session != likeness.session:
-                text = "the session with the hub was lost, and answers of two sessions cannot be compared"
-                raise HubUnreachableError(f"{text}: evaluate again")
-            answers.append(_rows(likeness, len(waiting)))
-            waiting = []
-        hub.keep_alive()
-        advance()
-    if likeness is None or len({f.person for f in faces}) < MIN_PEOPLE:
-        text = f"{len(refused)} photos cannot be used, and {len({f.person for f in faces})} people are left"
-        raise InputError(f"{text}: {MIN_PEOPLE} are needed, with clear photos")
-    if len(faces) == len({f.person for f in faces}):
-        raise InputError("one usable photo of each person is left: some need two or more to be recognized")
+    faces, accepted, refused = _examine_all(files, detector, hub, advance)
+    likeness, answers = _ask(accepted, hub)
     vectors = np.concatenate([rows for rows, _ in answers])
     crowded = np.array([c for _, row in answers for c in row], np.float64)
     scores = det.similarities(vectors, crowded)
     pairs, searches = det.pairs_of(faces, scores), det.searches_of(faces, scores)
-    return Evaluation(tuple(faces), tuple(refused), likeness, pairs, searches)
+    return Evaluation(tuple(faces), refused, likeness, pairs, searches)
 
 
 def choose(found: Evaluation, wanted: float | None) -> float:
@@ -177,6 +153,50 @@ def choose(found: Evaluation, wanted: float | None) -> float:
             f"strangers do not prove it safe: {LOWERING_SEARCHES} are needed"
         )
     return wanted
+
+
+def _examine_all(
+    files: Sequence[SetFile], detector: Detector, hub: Hub, advance: Callable[[], None]
+) -> tuple[list[det.Face], list[AcceptedPhoto], tuple[RefusedPhoto, ...]]:
+    """The faces that can be used, their crops, and the photos that cannot. Raises InputError for too few."""
+    faces: list[det.Face] = []
+    accepted: list[AcceptedPhoto] = []
+    refused: list[RefusedPhoto] = []
+    for file in files:
+        photo = f"{file.person}/{shown_name(file.path)}"
+        verdict = examine(file.path, detector)
+        if isinstance(verdict, Refused):
+            refused.append(RefusedPhoto(photo, verdict))
+        else:
+            faces.append(det.Face(file.person, file.group, photo))
+            accepted.append(verdict)
+        hub.keep_alive()
+        advance()
+    people = len({face.person for face in faces})
+    if people < MIN_PEOPLE:
+        text = f"{len(refused)} photos cannot be used, and {people} people are left"
+        raise InputError(f"{text}: {MIN_PEOPLE} are needed, with clear photos")
+    if len(faces) == people:
+        raise InputError("one usable photo of each person is left: some need two or more to be recognized")
+    return faces, accepted, tuple(refused)
+
+
+def _ask(
+    photos: Sequence[AcceptedPhoto], hub: Hub
+) -> tuple[Likeness, list[tuple[NDArray[np.float32], Sequence[float]]]]:
+    """The hub's last answer, and the rows of all. One question right after the other, since a photo that
+    takes seconds to examine could cost the session, and with it what its answers can be compared with."""
+    answers = []
+    sessions: set[bytes] = set()
+    for at in range(0, len(photos), MAX_PHOTOS):
+        batch = photos[at : at + MAX_PHOTOS]
+        likeness = hub.likeness(batch)
+        sessions.add(likeness.session)
+        if len(sessions) > 1:
+            text = "the session with the hub was lost, and answers of two sessions cannot be compared"
+            raise HubUnreachableError(f"{text}: evaluate again")
+        answers.append(_rows(likeness, len(batch)))
+    return likeness, answers
 
 
 def _rows(likeness: Likeness, count: int) -> tuple[NDArray[np.float32], Sequence[float]]:

@@ -40,7 +40,7 @@ GLANCE_SCORE = 0.05
 `royal_opera` below `SURE` and above this, a close look confirms 19 of 20, and of what is none 1 in 20."""
 SURE = 0.6
 """From this score on a glance is enough..."""
-UNSEEN = 0.13
+UNSEEN = 0.14
 """... and from this it is a face where there was no time for a look..."""
 LIKELY = 0.3
 """... and from this unless a close look found it at the same spot: in doubt it is veiled."""

@@ -28,9 +28,6 @@ SHRINK_PER_S = 0.5
 MAX_HIDDEN = 1.6
 """... but a box is never taken for less than 1 / this of a face: it may have been too large before."""
 
-LOOSE = 1.05
-"""The veil-only detector's boxes are so much looser: it boxes what it sees of a head."""
-
 APPEARANCE_JUMP = 0.7
 """Of 585 pairs of successive looks at one face in the clips one differs more; of pairs of people half do."""
 Look = Callable[[NDArray[np.float32]], Signature]
@@ -43,7 +40,7 @@ class TrackerSettings:
 
     min_score: float = 0.6
     """Detections below are nothing."""
-    min_found_score: float = 0.13
+    min_found_score: float = 0.14
     """A veil-only detection starts a path from this score on; any continues one."""
     young_reach: float = 1.6
     """A face seen once or twice has no known speed: it may be this many sizes from where it was."""
@@ -316,7 +313,7 @@ class Tracker:
             state = TrackState.TENTATIVE
         # MTCNN's box is the face's; the others may hold only the part of it that is seen.
         is_exact = path.evidence in (Evidence.DETECTED, Evidence.REFINED)
-        box = path.motion.box_xyxy if is_exact else _at_least(path.motion.box_xyxy, LOOSE * path.extent)
+        box = path.motion.box_xyxy if is_exact else _at_least(path.motion.box_xyxy, path.extent)
         x1, y1, x2, y2 = (float(v) for v in box)
         return Observation(
             path=path.path,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_node.tracking.track import Box, Evidence, Observation, TrackState
-from edge_node.tracking.tracker import LOOSE, MAX_HIDDEN, Tracker, TrackerSettings
+from edge_node.tracking.tracker import MAX_HIDDEN, Tracker, TrackerSettings
 from tests.fakes import detections
 from vision.detections import Detections
 
@@ -191,8 +191,8 @@ def test_a_face_that_is_half_hidden_keeps_the_size_of_its_head() -> None:
     seen = tracker.step(1.04, detections(whole, score=0.0), None, detections(part, score=0.4))
     (x1, y1, x2, y2) = seen[0].box_xyxy
     assert seen[0].evidence is Evidence.FOUND
-    assert x2 - x1 > 0.9 * 40 * LOOSE
-    assert y2 - y1 > 0.9 * 50 * LOOSE
+    assert x2 - x1 > 0.9 * 40
+    assert y2 - y1 > 0.9 * 50
 
 
 def test_a_box_that_was_much_too_large_is_forgotten() -> None:
@@ -203,7 +203,7 @@ def test_a_box_that_was_much_too_large_is_forgotten() -> None:
         refined = detections(*[(80, 80, 160, 160)] * len(tracker.predict(1.04)), score=0.0)
         seen = tracker.step(1.04 + 0.04 * n, refined, None, detections(small, score=0.5))
     near = min(seen, key=lambda o: o.box_xyxy[2] - o.box_xyxy[0])
-    assert near.box_xyxy[2] - near.box_xyxy[0] <= 1.01 * MAX_HIDDEN * LOOSE * 25
+    assert near.box_xyxy[2] - near.box_xyxy[0] <= 1.01 * MAX_HIDDEN * 25
 
 
 def test_a_face_that_suddenly_looks_like_another_gets_a_new_track_on_its_path() -> None:

@@ -73,12 +73,15 @@ class Feed:
         await response.prepare(request)
         n = int((time.monotonic() - self._start) * FPS) + 1
         await response.write(b"--frame\r\n")
-        while True:
-            await asyncio.sleep(max(0.0, self._start + n / FPS - time.monotonic()))
-            jpeg = self._frames[n % len(self._frames)]
-            head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
-            await response.write(head + jpeg + b"\r\n--frame\r\n")
-            n += 1
+        try:
+            while True:
+                await asyncio.sleep(max(0.0, self._start + n / FPS - time.monotonic()))
+                jpeg = self._frames[n % len(self._frames)]
+                head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
+                await response.write(head + jpeg + b"\r\n--frame\r\n")
+                n += 1
+        except ConnectionError:
+            return response  # the viewer has gone
 
 
 async def main() -> None:

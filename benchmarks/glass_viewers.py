@@ -29,6 +29,7 @@ from edge_node.stream.webrtc import WebRtcSink
 
 FPS = 25
 FRAMES = 50
+CONNECT_S = 60.0
 
 
 class NoDecoder:
@@ -74,8 +75,9 @@ async def watch(url: str, count: int) -> None:
                 assert response.status == 201, await response.text()
                 await peer.setRemoteDescription(RTCSessionDescription(await response.text(), "answer"))
             peers.append(peer)
-        while not all(peer.connectionState == "connected" for peer in peers):  # noqa: ASYNC110 - several
-            await asyncio.sleep(0.1)
+        async with asyncio.timeout(CONNECT_S):
+            while not all(peer.connectionState == "connected" for peer in peers):  # noqa: ASYNC110 - several
+                await asyncio.sleep(0.1)
         print("watching", flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
         await asyncio.gather(*(peer.close() for peer in peers))

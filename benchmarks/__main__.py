@@ -27,6 +27,7 @@ NAMES = (
     "reid",
     "presentation",
     "gallery",
+    "glass",
 )
 WITH_PICTURES = ("leak", "overload", "quantize", "presentation", "reid", "gallery")
 """These write what they found to `--out`, most of it as pictures."""

@@ -1,0 +1,1 @@
+"""The hub's web pages: who may open them, and what they show."""

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from protocol.messages import WebAddress
+
 Milliseconds = Annotated[float, Meta(ge=0.0, le=10_000.0)]
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(ge=0.0, le=60.0)]
@@ -75,6 +77,7 @@ class WebSettings(Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     tls_cert: str = ""
     tls_key: str = ""
+    public_url: WebAddress = ""
 
 
 class RecordSettings(Struct, frozen=True, forbid_unknown_fields=True):

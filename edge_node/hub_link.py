@@ -14,6 +14,7 @@ from pathlib import Path
 from edge_node.config import HubSettings
 from edge_node.metrics import Metrics
 from edge_node.privacy.decisions import DecisionBook, Leases
+from edge_node.reporting import Report
 from edge_node.tracking.sampling import Look
 from edge_node.uplink import LinkState, Uplink
 from protocol.keys import load_keypair, load_public_key
@@ -67,6 +68,10 @@ class HubLink:
         if seq is not None:
             self._metrics.asked.inc()
             self._book.asked(seq, look.track, time.monotonic())
+
+    def report(self, report: Report) -> bool:
+        """Tell the hub how the node fares, if a session stands."""
+        return self._uplink is not None and self._uplink.report(report)
 
     def _connect(self, settings: HubSettings, name: str) -> Uplink:
         return Uplink(

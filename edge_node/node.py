@@ -25,6 +25,7 @@ from edge_node.pipeline import AnalysisStage, ReleaseStage, SourceBack, SourceGo
 from edge_node.privacy.release import ReleaseBuffer, ReleaseSettings
 from edge_node.privacy.timeline import Timeline, TimelineSettings
 from edge_node.privacy.veil import Style, VeilSettings
+from edge_node.reporting import FrameTally, Reporter
 from edge_node.status import NodeStatus
 from edge_node.stream.mjpeg import MjpegSink
 from edge_node.stream.recorder import Recorder
@@ -63,6 +64,7 @@ class Node:
         self.status = NodeStatus(settings.name, self.metrics, lambda: self._hub.state, time.monotonic())
         self.mjpeg = MjpegSink()
         self.webrtc = WebRtcSink(self._threads) if settings.web.enabled else None
+        self._tally = FrameTally()
         self._recorder = self._make_recorder(settings.record.path)
         self._release = self._make_release()
         self._analysis = self._make_analysis()
@@ -76,6 +78,9 @@ class Node:
             Worker("analysis", self._analysis.step, self._analysis.faulted),
         ]
         self._web = self._make_web() if settings.web.enabled else None
+        self._reporter = Reporter(
+            self._tally, self.status.state, self._viewers, self._web_address, self._hub.report
+        )
 
     async def run(self) -> None:
         """Stream until cancelled, or until a source that is streamed once has ended.
@@ -84,6 +89,7 @@ class Node:
         """
         hub = asyncio.create_task(self._hub.run(), name="hub")
         reporter = asyncio.create_task(self._report(), name="report")
+        telling = asyncio.create_task(self._reporter.run(), name="tell-hub")
         ended = asyncio.create_task(self._ended.wait(), name="ended")
         try:
             if self._web is not None:
@@ -94,8 +100,9 @@ class Node:
             for worker in self._workers:
                 worker.start()
             self._grabber.start()
-            # Neither task ends by itself: one that did has failed, and raises here.
-            done, _ = await asyncio.wait((ended, reporter, hub), return_when=asyncio.FIRST_COMPLETED)
+            # None of them ends by itself: one that did has failed, and raises here.
+            tasks = (ended, reporter, telling, hub)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
@@ -107,9 +114,9 @@ class Node:
             self._check_recording()
             if self._web is not None:
                 await self._web.stop()
-            for task in (reporter, hub, ended):
+            for task in (reporter, telling, hub, ended):
                 task.cancel()
-            await asyncio.gather(reporter, hub, ended, return_exceptions=True)
+            await asyncio.gather(reporter, telling, hub, ended, return_exceptions=True)
         if self._failure is not None:
             raise StartError(self._failure)
 
@@ -122,6 +129,13 @@ class Node:
         )
         return WebServer(ports, web.host, web.port, web.tls_cert, web.tls_key)
 
+    def _viewers(self) -> int:
+        return self.mjpeg.viewers + (self.webrtc.viewers if self.webrtc is not None else 0)
+
+    def _web_address(self) -> str:
+        """Where browsers find this node."""
+        return "" if self._web is None else self._settings.web.public_url or self._web.public_url
+
     def _make_recorder(self, path: str) -> Recorder | None:
         if not path:
             return None
@@ -132,7 +146,7 @@ class Node:
         return info.fps if info is not None else 0.0
 
     def _sinks(self) -> list[FrameSink]:
-        return [sink for sink in (self.mjpeg, self.webrtc, self._recorder) if sink is not None]
+        return [sink for sink in (self._tally, self.mjpeg, self.webrtc, self._recorder) if sink is not None]
 
     def _make_release(self) -> ReleaseStage:
         release, veil, track = self._settings.release, self._settings.veil, self._settings.track

@@ -18,9 +18,19 @@ import zmq
 import zmq.asyncio
 
 from edge_node.errors import StartError
+from edge_node.reporting import Report
 from protocol import limits
 from protocol.keys import KeyPair
-from protocol.messages import AnyMessage, FaceDecision, FaceQuery, Notice, Refusal, Revoke, Welcome
+from protocol.messages import (
+    AnyMessage,
+    FaceDecision,
+    FaceQuery,
+    NodeReport,
+    Notice,
+    Refusal,
+    Revoke,
+    Welcome,
+)
 from protocol.session import (
     ClientSession,
     Counters,
@@ -129,6 +139,21 @@ class Uplink:
         self._asked_at[query.seq] = now
         self._flush()
         return query.seq
+
+    def report(self, report: Report) -> bool:
+        """Tell the hub how the node fares. False without a session: no report is kept for later."""
+        if not self._session.is_open:
+            return False
+        tally = report.tally
+        message = NodeReport(
+            session=self._session.session_id, camera=report.camera, shown=tally.shown, veiled=tally.veiled,
+            fps=tally.fps, delay_p50_s=report.delay_p50_s, delay_p95_s=report.delay_p95_s,
+            fully_veiled=tally.fully_veiled, viewers=report.viewers, software=report.software,
+            address=report.address,
+        )  # fmt: skip
+        self._session.send(message, (), time.monotonic())
+        self._flush()
+        return True
 
     async def run(self) -> None:
         """Keep a session with the hub until cancelled; then say goodbye."""

@@ -25,7 +25,7 @@ from hub.registry import Asked, Happening, Lost, Opened, Registry
 from protocol import limits
 from protocol.errors import KeyFileError
 from protocol.keys import KeyPair, Peer, scan_public_keys
-from protocol.messages import AnyMessage, FaceQuery, Refusal, RefusalCode, Request, clip
+from protocol.messages import AnyMessage, FaceQuery, NodeReport, Refusal, RefusalCode, Request, clip
 from protocol.session import HEARTBEAT_S, LIVENESS, HubFacts
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,8 @@ class Handler(Protocol):
     def opened(self, peer: Peer, session: bytes) -> None: ...
 
     def lost(self, peer: Peer, session: bytes) -> None: ...
+
+    def reported(self, peer: Peer, session: bytes, report: NodeReport) -> None: ...
 
     async def answer(self, peer: Peer, request: Request, payloads: Sequence[bytes]) -> AnyMessage:
         """The answer, under the request's session and seq. Raises DeclinedError."""
@@ -218,6 +220,8 @@ class Server:
                     self._forget(session)
                     self._handler.lost(peer, session)
                     log.info("%s %s left: %s", peer.role, peer.name, reason)
+                case Asked(peer, session, NodeReport() as report):
+                    self._handler.reported(peer, session, report)
                 case Asked():
                     self._start_answer(happening)
 

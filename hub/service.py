@@ -29,6 +29,7 @@ from hub.evaluation import EvaluationDesk, EvaluationRequest
 from hub.evidence import EvidenceSettings
 from hub.gallery import Gallery
 from hub.live import Live, ended
+from hub.nodes import NodeBook, PaceBook
 from hub.people import AdminRequest, PeopleDesk
 from hub.policy import LiveConsent, PolicySettings, Verdict
 from hub.recognizer import Look, Recognizer, RejectedLook
@@ -42,7 +43,7 @@ from hub.visitor_desk import VisitorDesk, VisitorRequest
 from hub.visitors import VisitorBook
 from protocol import limits
 from protocol.keys import KeyPair, Peer
-from protocol.messages import AnyMessage, FaceDecision, FaceQuery, Notice, Request, Revoke, clip
+from protocol.messages import AnyMessage, FaceDecision, FaceQuery, NodeReport, Notice, Request, Revoke, clip
 from protocol.session import HubFacts
 
 log = logging.getLogger(__name__)
@@ -123,6 +124,7 @@ class Hub:
         )
         self._server = Server(settings.for_server, keys, settings.files.allow_list, self)
         self._nodes: dict[bytes, str] = {}
+        self.nodes, self.pace = NodeBook(), PaceBook()
         self._counts: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
         self._leaving: set[asyncio.Task[object]] = set()
@@ -185,18 +187,23 @@ class Hub:
     def opened(self, peer: Peer, session: bytes) -> None:
         if peer.role == "node":
             self._nodes[session] = peer.name
+            self.nodes.opened(peer.name, session, time.monotonic())
             if words := self._visitors.words(peer.name):
                 self._server.push(session, Notice(session=session, text=words))
 
     def lost(self, peer: Peer, session: bytes) -> None:
         if self._nodes.pop(session, None) is None:
             return
+        self.nodes.lost(peer.name, session, time.monotonic())
         self._audit.lost(session)
         task = asyncio.create_task(
             self._in_inference(lambda: self._recognizer.forget_session(peer.name, session))
         )
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
+
+    def reported(self, peer: Peer, session: bytes, report: NodeReport) -> None:
+        self.nodes.reported(peer.name, session, report, time.monotonic())
 
     async def answer(self, peer: Peer, request: Request, payloads: Sequence[bytes]) -> AnyMessage:
         """A decision for a node, people for an admin. Raises DeclinedError."""
@@ -348,6 +355,7 @@ class Hub:
         while True:
             await asyncio.sleep(REPORT_EVERY_S)
             current = self._counts + Counter(self._server_counts())
+            self.pace.count(self._counts, time.monotonic())
             news = current - last
             last = current
             if news:

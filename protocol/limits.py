@@ -21,6 +21,9 @@ MAX_CAMERAS = 256
 MAX_TRACKS = 1_024
 """Faces named in one revocation: many times what fits into a picture."""
 
+MAX_FPS = 1_000.0
+"""Pictures a second: beyond any camera that is watched by people."""
+
 MAX_PHOTOS = 16
 """Photos in one enrolment message: more photos travel in more messages."""
 

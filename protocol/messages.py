@@ -134,6 +134,45 @@ class Revoke(Message, frozen=True, kw_only=True, tag="revoke"):
     reason: Text = ""
 
 
+# --- what a node tells of itself ----------------------------------------------------------------
+
+
+WebAddress = Annotated[
+    str,
+    Meta(
+        max_length=limits.MAX_TEXT_CHARS,
+        pattern=r"^(https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?)?$",
+    ),
+]
+"""Host, port and path alone: it ends up in pages and their security policy."""
+CameraState = Literal["opening", "live", "lost", "ended", "failed"]
+
+
+class NodeReport(Message, frozen=True, kw_only=True, tag="node-report"):
+    """How a node fares, in numbers: sent every two seconds and when the first three have changed.
+
+    Answered by nothing. Which camera it is about is known from the key of the session. Never a picture,
+    a name, or anything of a face.
+    """
+
+    camera: CameraState
+    shown: Annotated[int, Meta(ge=0, le=limits.MAX_TRACKS)]
+    """People in the newest picture..."""
+    veiled: Annotated[int, Meta(ge=0, le=limits.MAX_TRACKS)]
+    """... and faces without one."""
+    fps: Annotated[float, Meta(ge=0.0, le=limits.MAX_FPS)]
+    """Pictures that left the node, a second."""
+    delay_p50_s: Seconds
+    delay_p95_s: Seconds
+    """From the capture of a picture to the end of its veiling."""
+    fully_veiled: Unit
+    """Share of the last pictures that were veiled in full."""
+    viewers: Counter
+    software: Text = ""
+    address: WebAddress = ""
+    """Where browsers find the node; empty where it serves no page."""
+
+
 # --- people (role admin) ----------------------------------------------------------------------
 
 
@@ -384,7 +423,7 @@ class Notice(Message, frozen=True, kw_only=True, tag="notice"):
 
 AnyMessage = (
     Hello | Welcome | Heartbeat | Goodbye | Refusal
-    | FaceQuery | FaceDecision | Revoke
+    | FaceQuery | FaceDecision | Revoke | NodeReport
     | AddPerson | ListPeople | ShowPerson | RemovePerson | GrantConsent | WithdrawConsent | People
     | ExportPerson | ShowReceipt | Document
     | StartVisitors | ListVisitors | StopVisitors | EnrolVisitor | Visitors | Notice
@@ -401,7 +440,7 @@ Request = (
 Likeness, Threshold or Refusal."""
 
 CLIENT_MAY_SEND: dict[Role, tuple[type[Message], ...]] = {
-    "node": (Hello, Heartbeat, Goodbye, FaceQuery),
+    "node": (Hello, Heartbeat, Goodbye, FaceQuery, NodeReport),
     "admin": (
         Hello, Heartbeat, Goodbye,
         AddPerson, ListPeople, ShowPerson, RemovePerson, GrantConsent, WithdrawConsent,

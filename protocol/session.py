@@ -41,6 +41,7 @@ from protocol.messages import (
     Goodbye,
     Heartbeat,
     Hello,
+    NodeReport,
     Refusal,
     RefusalCode,
     Role,
@@ -291,6 +292,8 @@ class HubSession(Line):
             return [PeerLost(f"said goodbye: {message.reason or 'no reason given'}")]
         if isinstance(message, Heartbeat):
             return []
+        if isinstance(message, NodeReport):  # asks nothing, so it has no number
+            return [MessageReceived(message, payloads)]
         seq = _seq_of(message)
         if seq <= self._last_seq:
             self.counters.not_allowed += 1

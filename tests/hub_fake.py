@@ -9,7 +9,16 @@ from pathlib import Path
 
 from hub.server import Server, ServerSettings
 from protocol.keys import KeyPair, Peer, allowed_file, create_keypair, write_public_key
-from protocol.messages import AnyMessage, FaceDecision, FaceQuery, ListPeople, People, Request, Role
+from protocol.messages import (
+    AnyMessage,
+    FaceDecision,
+    FaceQuery,
+    ListPeople,
+    NodeReport,
+    People,
+    Request,
+    Role,
+)
 from protocol.session import HubFacts
 
 Answer = Callable[[Peer, Request, Sequence[bytes]], Awaitable[AnyMessage]]
@@ -41,6 +50,7 @@ class FakeHandler:
     def __init__(self, answer: Answer | None = None) -> None:
         self.happened: asyncio.Queue[tuple[str, Peer, bytes]] = asyncio.Queue()
         self.asked: list[tuple[Peer, Request, tuple[bytes, ...]]] = []
+        self.reports: asyncio.Queue[tuple[Peer, NodeReport]] = asyncio.Queue()
         self._answer = answer or plain_answer
 
     def facts(self, peer: Peer) -> HubFacts:
@@ -51,6 +61,9 @@ class FakeHandler:
 
     def lost(self, peer: Peer, session: bytes) -> None:
         self.happened.put_nowait(("lost", peer, session))
+
+    def reported(self, peer: Peer, session: bytes, report: NodeReport) -> None:
+        self.reports.put_nowait((peer, report))
 
     async def answer(self, peer: Peer, request: Request, payloads: Sequence[bytes]) -> AnyMessage:
         self.asked.append((peer, request, tuple(payloads)))

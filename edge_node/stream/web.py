@@ -303,6 +303,14 @@ def media_addresses(host: str) -> list[str]:
     return [] if address.is_unspecified else [str(address)]
 
 
+def _is_any(host: str) -> bool:
+    """Every address of the machine."""
+    try:
+        return not host or ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def _keep_send_buffer_small(request: web.Request) -> None:
     transport = request.transport
     raw = None if transport is None else transport.get_extra_info("socket")
@@ -342,6 +350,8 @@ class WebServer:
         self._runner: web.AppRunner | None = None
         self.url = ""
         """Where the page is, once started."""
+        self.public_url = ""
+        """The same for other machines: with this machine's name where the page is on every address."""
 
     async def start(self) -> None:
         app = build_app(
@@ -363,7 +373,9 @@ class WebServer:
         self._runner = runner
         port = runner.addresses[0][1]
         name = f"[{self._host}]" if ":" in self._host else self._host
-        self.url = f"{'https' if self._tls else 'http'}://{name}:{port}/"
+        scheme = "https" if self._tls else "http"
+        self.url = f"{scheme}://{name}:{port}/"
+        self.public_url = f"{scheme}://{socket.gethostname()}:{port}/" if _is_any(self._host) else self.url
 
     async def stop(self) -> None:
         """Close every connection and free the address. May be called twice."""

@@ -18,6 +18,7 @@ from protocol.messages import (
     Likeness,
     ListPeople,
     ListVisitors,
+    NodeReport,
     Notice,
     People,
     Person,
@@ -90,6 +91,22 @@ EXAMPLES: list[tuple[AnyMessage, tuple[bytes, ...]]] = [
         (),
     ),
     (Revoke(session=SESSION, tracks=(9,), identities=("p1",), reason="consent withdrawn"), ()),
+    (
+        NodeReport(
+            session=SESSION,
+            camera="live",
+            shown=1,
+            veiled=3,
+            fps=25.0,
+            delay_p50_s=0.0625,
+            delay_p95_s=0.125,
+            fully_veiled=0.25,
+            viewers=2,
+            software="0.1.0",
+            address="https://door.example:8080/",
+        ),
+        (),
+    ),
     (
         AddPerson(
             session=SESSION,

@@ -15,10 +15,10 @@ from typing import Protocol
 from enrollment.errors import HubRefusalError
 from enrollment.examine import AcceptedPhoto, examine, shown_name
 from enrollment.inputs import ConsentTerms
-from enrollment.reasons import Reason, Refused
 from protocol.limits import MAX_PHOTOS, MAX_TEMPLATES
 from protocol.messages import Person
 from vision.detections import Detector
+from vision.reasons import Reason, Refused
 
 
 class Hub(Protocol):

@@ -6,15 +6,12 @@ EnrollmentError              1   the hub or the gate refused, or the work could 
 ├── HubUnreachableError      3   no hub answers, or it speaks another version
 └── KeyRefusedError          4   a key file cannot be used, or the two ends do not trust each other
 
-A photo that is refused is no error but a value (`enrollment.reasons.Refused`): the others go on.
-`PhotoError` carries one from the reading of a file to the place that makes it a value.
+A photo that is refused is no error but a value (`vision.reasons.Refused`): the others go on.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
-
-from enrollment.reasons import Refused
 
 EXIT_DONE = 0
 EXIT_REFUSED = 1
@@ -60,11 +57,3 @@ class KeyRefusedError(EnrollmentError):
 
     exit_code = EXIT_KEY
     code = "key"
-
-
-class PhotoError(EnrollmentError):
-    """A file that is no usable photo."""
-
-    def __init__(self, refused: Refused) -> None:
-        super().__init__(refused.text)
-        self.refused = refused

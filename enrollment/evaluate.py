@@ -21,10 +21,10 @@ from enrollment.enroll import RefusedPhoto
 from enrollment.errors import EnrollmentError, HubRefusalError, HubUnreachableError, InputError
 from enrollment.examine import AcceptedPhoto, examine, shown_name
 from enrollment.inputs import PHOTO_SUFFIXES
-from enrollment.reasons import Refused
 from protocol.limits import MAX_PHOTOS
 from protocol.messages import Likeness, Threshold
 from vision.detections import Detector
+from vision.reasons import Refused
 
 MIN_PEOPLE = 3
 """Below it there is no second-best person among strangers, so no margin."""

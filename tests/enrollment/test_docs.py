@@ -10,10 +10,10 @@ from typer.main import get_command
 
 from enrollment import errors
 from enrollment.cli import app
-from enrollment.gate import BYSTANDER_RATIO, MAX_OUTSIDE, MIN_FACE_PX
-from enrollment.photos import MAX_FILE_BYTES, MAX_PIXELS
-from enrollment.reasons import Reason
 from protocol.limits import MAX_TEMPLATES
+from vision.gate import BYSTANDER_RATIO, MAX_OUTSIDE, MIN_FACE_PX
+from vision.photos import MAX_FILE_BYTES, MAX_PIXELS
+from vision.reasons import Reason
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "enrollment.md").read_text()
 

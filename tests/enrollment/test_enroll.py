@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from enrollment.enroll import enroll
-from enrollment.examine import SCAN_SIDE_PX, examine, find_faces, shown_name
+from enrollment.examine import examine, shown_name
 from enrollment.inputs import ConsentTerms
-from enrollment.reasons import Reason, Refused
 from protocol.messages import Refusal
 from tests.enrollment.fakes import FakeDetector, HubInMemory, HubPort, faces, textured, write_picture
 from vision.crops import CROP_PX, decode_crop
 from vision.detections import Detections
+from vision.portrait import SCAN_SIDE_PX, find_faces
+from vision.reasons import Reason, Refused
 
 TERMS = ConsentTerms(until=None, cameras=("door",), note="signed")
 

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
-from enrollment import photos
-from enrollment.errors import PhotoError
-from enrollment.photos import read_photo
-from enrollment.reasons import Reason
 from tests.enrollment.fakes import textured
+from vision import photos
+from vision.errors import PhotoError
+from vision.photos import read_photo
+from vision.reasons import Reason
 
 # EXIF with nothing but orientation 6: the picture is to be turned 90 degrees clockwise.
 TURNED = bytes.fromhex("457869660000 49492a0008000000 0100 1201 0300 01000000 06000000 00000000")

@@ -1,7 +1,7 @@
 """The quality gate: which face of a photo is the person's, and whether it is good enough. Pure.
 
 A template of poor quality, or of someone else, is worse than none: it shows a face that did not agree.
-So the gate never guesses, and says why it refuses. Called by `enrollment.examine`.
+So the gate never guesses, and says why it refuses. Called by `vision.portrait`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from enrollment.reasons import Reason, Refused
 from vision.crops import FaceCrop, cut_crop
 from vision.detections import Detections, Image
 from vision.quality import Quality, quality_of
+from vision.reasons import Reason, Refused
 
 # The numbers below were chosen on 250 photos of Labeled Faces in the Wild (faces of 74-110 px) and tried
 # on 300 others: 0 to 2 % refused by each of them. docs/enrollment.md says what that measured.

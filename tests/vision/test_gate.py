@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from enrollment.gate import AcceptedFace, judge, refusal_of
-from enrollment.reasons import Reason, Refused
 from tests.enrollment.fakes import PROFILE, faces, textured
 from vision.detections import Detections, Image
+from vision.gate import AcceptedFace, judge, refusal_of
 from vision.quality import Quality
+from vision.reasons import Reason, Refused
 
 FACE = (120.0, 80.0, 240.0, 220.0)
 

@@ -1,7 +1,8 @@
 """[I/O] Reads one image file into pixels, upright, within limits.
 
 Size on disk and size in pixels are checked before anything is decoded; a damaged file and one that is
-something else are told apart. Knows nothing of faces. Called by `enrollment.examine`.
+something else are told apart. Knows nothing of faces. Called by `enrollment.examine` and, for uploads, by
+the hub.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from enrollment.errors import PhotoError
-from enrollment.reasons import Reason, Refused
 from vision.detections import Image
+from vision.errors import PhotoError
+from vision.reasons import Reason, Refused
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 """The largest JPEGs of phones with 200-megapixel cameras take about 50 MB."""
@@ -37,6 +38,17 @@ def read_photo(path: Path) -> Image:
     Raises PhotoError with the reason.
     """
     data = _read_file(path)
+    with _quiet_codecs():
+        return decode_photo(data)
+
+
+def decode_photo(data: bytes) -> Image:
+    """The same of a file's bytes. Raises PhotoError."""
+    if not data:
+        raise _refused(Reason.EMPTY, "the file is empty")
+    if len(data) > MAX_FILE_BYTES:
+        text = f"the file is larger than {MAX_FILE_BYTES // 2**20} MB: make it smaller"
+        raise _refused(Reason.TOO_LARGE, text)
     kind, size = _inspect(data)
     if size is None:
         raise _refused(Reason.CORRUPT, _DAMAGED.format(kind))
@@ -47,8 +59,7 @@ def read_photo(path: Path) -> Image:
     if min(width, height) < MIN_SIDE_PX:
         raise _refused(Reason.TOO_SMALL, f"the picture has only {width}x{height} pixels")
     try:
-        with _quiet_codecs():
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as exc:
         raise _refused(Reason.CORRUPT, _DAMAGED.format(kind)) from exc
     if image is None:
@@ -70,15 +81,9 @@ def _read_file(path: Path) -> bytes:
         if not path.is_file():
             raise _refused(Reason.UNREADABLE, "this is no regular file")
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            return file.read(MAX_FILE_BYTES + 1)
     except OSError as exc:
         raise _refused(Reason.UNREADABLE, f"cannot be read: {exc.strerror}") from exc
-    if not data:
-        raise _refused(Reason.EMPTY, "the file is empty")
-    if len(data) > MAX_FILE_BYTES:
-        text = f"the file is larger than {MAX_FILE_BYTES // 2**20} MB: make it smaller"
-        raise _refused(Reason.TOO_LARGE, text)
-    return data
 
 
 def _inspect(data: bytes) -> tuple[str, tuple[int, int] | None]:

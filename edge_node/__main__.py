@@ -46,7 +46,7 @@ def run(
     config: Annotated[Path | None, typer.Option(help="Settings file (see deploy/node.toml).")] = None,
     source: Annotated[str | None, typer.Option(help="demo, a camera number, a file, rtsp://…")] = None,
     once: Annotated[bool, typer.Option("--once", help="Stream a file once, then exit.")] = False,
-    record: Annotated[Path | None, typer.Option(help="Record the anonymized stream (MKV).")] = None,
+    record: Annotated[Path | None, typer.Option(help="Record what leaves: a .mkv file or a folder.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the live page.")] = None,
     style: Annotated[Style | None, typer.Option(help="How faces are painted.")] = None,
     allow_weak: Annotated[

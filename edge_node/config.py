@@ -82,6 +82,10 @@ class WebSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 class RecordSettings(Struct, frozen=True, forbid_unknown_fields=True):
     path: str = ""
+    segment_minutes: Annotated[float, Meta(ge=0.1, le=1_440.0)] = 10.0
+    keep_days: Annotated[float, Meta(ge=0.0, le=36_500.0)] = 7.0
+    keep_gb: Annotated[float, Meta(ge=0.0, le=1_000_000.0)] = 20.0
+    min_free_gb: Annotated[float, Meta(ge=0.0, le=1_000_000.0)] = 1.0
 
 
 class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True):

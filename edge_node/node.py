@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from pathlib import Path
 
 from edge_node.analysis import AnalysisSettings, Analyzer
 from edge_node.bridge import LoopCaller, Worker
@@ -21,6 +20,7 @@ from edge_node.frames import FrameSink, RawFrame
 from edge_node.hub_link import HubLink
 from edge_node.liveness.watch import LivenessWatch
 from edge_node.metrics import Metrics
+from edge_node.outputs import Outputs
 from edge_node.pipeline import AnalysisStage, ReleaseStage, SourceBack, SourceGone
 from edge_node.privacy.release import ReleaseBuffer, ReleaseSettings
 from edge_node.privacy.timeline import Timeline, TimelineSettings
@@ -28,7 +28,6 @@ from edge_node.privacy.veil import Style, VeilSettings
 from edge_node.reporting import FrameTally, Reporter
 from edge_node.status import NodeStatus
 from edge_node.stream.mjpeg import MjpegSink
-from edge_node.stream.recorder import Recorder
 from edge_node.stream.state import LinkState
 from edge_node.stream.web import WebPorts, WebServer
 from edge_node.stream.webrtc import WebRtcSink
@@ -65,7 +64,9 @@ class Node:
         self.mjpeg = MjpegSink()
         self.webrtc = WebRtcSink(self._threads) if settings.web.enabled else None
         self._tally = FrameTally()
-        self._recorder = self._make_recorder(settings.record.path)
+        self._outputs = Outputs(
+            settings, self._nominal_fps, lambda text: self._threads.call(self._fail, text)
+        )
         self._release = self._make_release()
         self._analysis = self._make_analysis()
         self._grabber = Grabber(
@@ -111,7 +112,7 @@ class Node:
                 worker.stop()
             for sink in self._sinks():
                 sink.close()
-            self._check_recording()
+            self._failure = self._failure or self._outputs.check_recording()
             if self._web is not None:
                 await self._web.stop()
             for task in (reporter, telling, hub, ended):
@@ -136,17 +137,13 @@ class Node:
         """Where browsers find this node."""
         return "" if self._web is None else self._settings.web.public_url or self._web.public_url
 
-    def _make_recorder(self, path: str) -> Recorder | None:
-        if not path:
-            return None
-        return Recorder(Path(path), on_error=self._on_recorder_error, nominal_fps=self._nominal_fps)
-
     def _nominal_fps(self) -> float:
         info = self._grabber.info
         return info.fps if info is not None else 0.0
 
     def _sinks(self) -> list[FrameSink]:
-        return [sink for sink in (self._tally, self.mjpeg, self.webrtc, self._recorder) if sink is not None]
+        sinks = (self._tally, self.mjpeg, self.webrtc, *self._outputs.sinks())
+        return [sink for sink in sinks if sink is not None]
 
     def _make_release(self) -> ReleaseStage:
         release, veil, track = self._settings.release, self._settings.veil, self._settings.track
@@ -237,26 +234,14 @@ class Node:
             case SourceState.LOST:
                 self._release.mailbox.put(SourceGone(is_end=False))
             case SourceState.FAILED:
-                self._threads.call(self._fail, text)
+                self._fail_soon(text)
             case SourceState.ENDED:
                 self._release.mailbox.put(SourceGone(is_end=True))
 
     # --- event loop -------------------------------------------------------------------------
 
-    def _on_recorder_error(self, text: str) -> None:
-        log.error("%s", text)
-        if self._settings.source.once:
-            self._threads.call(self._fail, text)
-
-    def _check_recording(self) -> None:
-        recorder = self._recorder
-        if recorder is None or recorder.has_failed:
-            return  # its error was told when it happened
-        if recorder.dropped:
-            log.error("the recording lacks %d frames: the encoder was too slow", recorder.dropped)
-            self._failure = self._failure or f"the recording {recorder.path} lacks frames"
-        else:
-            log.info("recorded %d frames to %s", recorder.written, recorder.path)
+    def _fail_soon(self, text: str) -> None:
+        self._threads.call(self._fail, text)
 
     def _fail(self, text: str) -> None:
         self._failure = self._failure or text

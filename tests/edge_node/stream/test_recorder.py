@@ -180,7 +180,6 @@ def test_an_earlier_recording_is_kept(tmp_path: Path) -> None:
     ("name", "words"),
     [
         ("out.mp4", "call it out.mkv"),
-        ("", "call it"),
         ("none/out.mkv", "there is no folder"),
         ("dir.mkv", "is a folder"),
     ],
@@ -188,7 +187,7 @@ def test_an_earlier_recording_is_kept(tmp_path: Path) -> None:
 def test_a_path_that_cannot_be_is_refused_at_once(tmp_path: Path, name: str, words: str) -> None:
     (tmp_path / "dir.mkv").mkdir()
     with pytest.raises(RecordError, match=words):
-        Recorder(tmp_path / name if name else Path(), no_error)
+        Recorder(tmp_path / name, no_error)
 
 
 def test_without_a_frame_no_file_is_made(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace, folder: Path, parts: list[Part], stopping
     command("hub", "init", "--state", str(state))
     command("hub", "keys", "make-node", NODE_NAME, str(folder / "node"), "--state", str(state))
     command("hub", "keys", "make-admin", "live", str(folder / "admin"), "--state", str(state))
-    hub = Part("hub", ["hub", "run", "--state", str(state), "--listen", address], "hub ready")
+    hub = Part("hub", ["hub", "run", "--state", str(state), "--listen", address, "--web", "off"], "hub ready")
     parts.append(hub)
     enrol: Callable[[], None] = lambda: enrol_people(arguments, folder, address)  # noqa: E731
     if arguments.once:  # whoever is in the file must be known before its first frame

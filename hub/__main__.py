@@ -16,12 +16,13 @@ from typing import Annotated
 
 import typer
 
-from hub import model_commands, people_commands
+from hub import model_commands, people_commands, user_commands
 from hub.audit.commands import app as audit_app
 from hub.command_line import ConfigOption, StateOption, made, one_line_errors, settings_of
 from hub.config import HubSettings, StateFiles
 from hub.service import open_hub
 from hub.vault import key_source
+from hub.web.site import Site
 from protocol.errors import KeyFileError
 from protocol.keys import (
     KeyPair,
@@ -49,6 +50,8 @@ EPILOG = """Examples:
 
   veilcast-hub run --config deploy/hub.toml
 
+  veilcast-hub users add ann --role operator
+
   veilcast-hub backup people.backup
 
 Exit codes: 0 done; 1 it cannot go on, and one line says why; 2 wrong usage.
@@ -67,6 +70,7 @@ keys_app = typer.Typer(help="Who may connect.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(audit_app, name="audit")
 app.add_typer(model_commands.app, name="models")
+app.add_typer(user_commands.app, name="users")
 people_commands.mount(app)
 
 FolderArgument = Annotated[Path, typer.Argument(metavar="OUTDIR", help="Folder for the files.")]
@@ -81,11 +85,15 @@ def run(
         str | None,
         typer.Option(metavar="ADDRESS", help="tcp://ADDRESS:PORT, instead of the settings' one."),
     ] = None,
+    web: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT|off", help="Where the pages are served, instead of the settings."),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="A line of counters each second that has any.")
     ] = False,
 ) -> None:
-    """Serve until Ctrl-C. Prints one line when it is ready."""
+    """Serve until Ctrl-C. Prints one line when it is ready, and where the pages are."""
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,
         stream=sys.stderr,
@@ -95,7 +103,7 @@ def run(
     for noisy in ("asyncio", "zmq.auth"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     with one_line_errors():
-        asyncio.run(_serve(settings_of(config, state, listen)))
+        asyncio.run(_serve(settings_of(config, state, listen).with_web(web)))
 
 
 @app.command()
@@ -235,13 +243,24 @@ async def _serve(settings: HubSettings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
     hub = open_hub(settings, keys)
+    site: Site | None = None
     try:
         await hub.start()
+        if settings.web.enabled:
+            site = Site(settings, hub)
+            await site.start()
         typer.echo(f"hub ready on {hub.address} {hub.summary}")
-        await hub.run()
+        if site is None:
+            await hub.run()
+        else:
+            for line in site.words(is_terminal=sys.stdout.isatty()):
+                typer.echo(line)
+            await asyncio.gather(hub.run(), site.run())
     except asyncio.CancelledError:
         log.info("stopping")
     finally:
+        if site is not None:
+            await site.stop()
         await hub.stop()
 
 

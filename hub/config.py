@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from hub.server import ServerSettings
 from hub.signing import SIGNING_KEY_FILE
+from protocol.errors import SettingsError
 
 Mode = Literal["reveal-consented", "veil-protected", "veil-all"]
 CameraName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
@@ -53,6 +54,19 @@ class AuditSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
+class WebSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8443
+    tls: bool = True
+    tls_cert: str = ""
+    tls_key: str = ""
+    names: tuple[Annotated[str, Meta(min_length=1, max_length=253)], ...] = ()
+    session_idle_s: Annotated[float, Meta(ge=60.0, le=604_800.0)] = 3_600.0
+    session_longest_s: Annotated[float, Meta(ge=300.0, le=2_592_000.0)] = 43_200.0
+    ticket_s: Annotated[float, Meta(ge=10.0, le=600.0)] = 300.0
+
+
     default_mode: Mode = "reveal-consented"
     modes: dict[CameraName, Mode] = {}
 
@@ -71,6 +85,7 @@ class HubSettings(Struct, frozen=True, forbid_unknown_fields=True):
     cameras: CameraSettings = CameraSettings()
     audit: AuditSettings = AuditSettings()
 
+    web: WebSettings = WebSettings()
     def with_options(self, state: str | None, listen: str | None) -> HubSettings:
         """The same with what a command line says instead."""
         settings = self
@@ -81,6 +96,18 @@ class HubSettings(Struct, frozen=True, forbid_unknown_fields=True):
         return settings
 
     @property
+    def with_web(self, where: str | None) -> HubSettings:
+        """The same with the pages at HOST:PORT, or "off". Raises SettingsError."""
+        if where is None:
+            return self
+        if where == "off":
+            return replace(self, web=replace(self.web, enabled=False))
+        host, colon, port = where.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+            raise SettingsError(f"--web {where}: write HOST:PORT (127.0.0.1:8443), or off")
+        return replace(self, web=replace(self.web, enabled=True, host=host, port=int(port)))
+
     def files(self) -> StateFiles:
         return StateFiles(Path(self.state))
 

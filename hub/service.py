@@ -181,6 +181,16 @@ class Hub:
     # --- the server's handler -----------------------------------------------------------------
 
     def facts(self, peer: Peer) -> HubFacts:
+    @property
+    def audit(self) -> AuditDesk:
+        """For other parts that do what must be recorded."""
+        return self._audit
+
+    @property
+    def let_in(self) -> frozenset[Peer]:
+        """Whose keys may connect."""
+        return self._server.let_in
+
         mode = self._settings.cameras.mode_of(peer.name) if peer.role == "node" else ""
         return HubFacts(self._manifest.model_id, self._live.gallery_version, mode)
 

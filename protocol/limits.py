@@ -54,6 +54,12 @@ MAX_PIECES = 512
 MAX_DOCUMENT_CHARS = 64 * 2**20
 """A whole document: 256 kept photos make 10 MB; the rest is for when someone was shown."""
 
+MAX_TICKET_CHARS = 768
+"""A viewer's ticket with the longest names of one-byte letters has about 500."""
+
+MAX_TICKET_S = 900.0
+"""A ticket cannot be called back, so it lives for minutes."""
+
 MAX_HEADER_BYTES = 1_048_576
 """The MessagePack part. The largest honest one is a page of people with their histories."""
 

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from hub.audit.desk import AuditDesk
 from hub.web.access import User
+from hub.web.accounts import Accounts
 from protocol.keys import Peer
 
 
@@ -24,6 +25,7 @@ class WebContext:
     """The hub, as far as pages are concerned."""
 
     audit: AuditDesk
+    accounts: Accounts
     wall: Callable[[], float]
     """UTC epoch seconds."""
     let_in: Callable[[], frozenset[Peer]]
@@ -31,6 +33,9 @@ class WebContext:
     issue_ticket: Callable[[User, str], str]
     """A short ticket with which this user's browser may watch a camera at its node (protocol.tickets).
     Raises PermissionError where the user may not watch it."""
+    is_tls: bool = True
+    names: frozenset[str] = frozenset()
+    """Host names that this site answers to, beside addresses and localhost; "*.lan" for all of that kind."""
     stream_origins: Callable[[], Sequence[str]] = _nowhere
     """Where the nodes serve their pictures ("https://door.lan:8080"): pages may load from there."""
 

@@ -53,7 +53,15 @@ class Rig:
 
     def start_hub(self) -> None:
         self.hub = self._spawn(
-            "hub", "hub", "run", "--state", str(self.folder / "hub"), "--listen", self.hub_address
+            "hub",
+            "hub",
+            "run",
+            "--state",
+            str(self.folder / "hub"),
+            "--listen",
+            self.hub_address,
+            "--web",
+            "off",
         )
         wait_for(lambda: "hub ready" in self.output("hub"), self._patience_s, "the hub is ready")
 

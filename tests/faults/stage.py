@@ -49,7 +49,15 @@ class FaultRig(Rig):
 
     def start_hub(self) -> None:
         self.hub = self._spawn(
-            "hub", "hub", "run", "--state", str(self.folder / "hub"), "--listen", self.hub_listens
+            "hub",
+            "hub",
+            "run",
+            "--state",
+            str(self.folder / "hub"),
+            "--listen",
+            self.hub_listens,
+            "--web",
+            "off",
         )
         wait_for(lambda: "hub ready" in self.output("hub"), 60, "the hub is ready")
 

@@ -102,7 +102,7 @@ def test_bad_settings_and_addresses_are_one_line(tmp_path: Path) -> None:
 def test_a_damaged_store_is_one_line(tmp_path: Path) -> None:
     call(tmp_path, "init")
     (tmp_path / "hub" / "people.db").write_bytes(b"this is no database" * 100)
-    result = call(tmp_path, "run", "--listen", "tcp://127.0.0.1:*")
+    result = call(tmp_path, "run", "--listen", "tcp://127.0.0.1:*", "--web", "off")
     assert result.exit_code == 1
     assert "people.db" in result.output
     assert "Traceback" not in result.output
@@ -113,7 +113,7 @@ def test_a_damaged_store_is_one_line(tmp_path: Path) -> None:
 def test_it_says_when_it_is_ready_and_stops_when_told(tmp_path: Path, number: int) -> None:
     command = [sys.executable, "-m", "hub", "run", "--state", str(tmp_path / "hub")]
     hub = subprocess.Popen(
-        [*command, "--listen", "tcp://127.0.0.1:*"],
+        [*command, "--listen", "tcp://127.0.0.1:*", "--web", "127.0.0.1:0"],
         cwd=ROOT,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,

@@ -31,6 +31,8 @@ REFINE_EVERY = 3
 """Analyses between two attempts to refine a face that MTCNN did not confirm."""
 LOOKS = range(2, 6)
 """Close looks of the veil-only detector at one frame: fewer while the analysis falls behind the camera."""
+LOOK_AFTER = 12
+"""Frames analyzed in a row for which there is time for a look more."""
 NOWHERE: NDArray[np.float32] = np.zeros((0, 4), np.float32)
 """(0, 4): no boxes."""
 SCAN_SPACING = 16.0
@@ -81,6 +83,8 @@ class Analyzer:
         self._scan_cost_s = 0.0
         self._part = 0
         self._looks = LOOKS[-1]
+        self._in_a_row = 0
+        """Analyzed frames since one was skipped."""
         self._last_seq = 0
         self._observations: tuple[Observation, ...] = ()
         """Of the last analysis: one for each path that the tracker predicts, in its order."""
@@ -112,6 +116,8 @@ class Analyzer:
             self._urgent_parts = PARTS
             if self._liveness is not None:
                 self._liveness.reset()
+        if self._finder is not None:
+            self._finder.begin(image)
         predicted = self._tracker.predict(now)
         scanned = self._scan(image, now) if self._is_scan_due(now) else None
         refined = self._refine(image, predicted)
@@ -172,10 +178,14 @@ class Analyzer:
         return _checked(self._finder.detect(image, expected, np.concatenate(settled), self._looks))
 
     def _fit_looks(self, seq: int) -> None:
-        """A frame that had to be skipped since the last one costs a look; none skipped gains one."""
+        """A frame that had to be skipped since the last one costs a look; a row without gains one."""
         is_behind = seq > self._last_seq + 1
         self._last_seq = seq
-        self._looks = max(LOOKS[0], self._looks - 1) if is_behind else min(LOOKS[-1], self._looks + 1)
+        self._in_a_row = 0 if is_behind else self._in_a_row + 1
+        if is_behind:
+            self._looks = max(LOOKS[0], self._looks - 1)
+        elif self._in_a_row % LOOK_AFTER == 0:
+            self._looks = min(LOOKS[-1], self._looks + 1)
 
     def _is_scan_due(self, now: float) -> bool:
         """Without a veil-only detector every new face waits for a scan, so they are whole and frequent. With

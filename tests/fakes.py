@@ -52,6 +52,9 @@ class FakeFinder:
         self.expected = self.settled = np.zeros((0, 4), np.float32)
         self.looks = 0
 
+    def begin(self, image: Image) -> None:
+        """It sees at once."""
+
     def detect(
         self,
         image: Image,

@@ -9,6 +9,7 @@ imported. Implements `vision.detections.FaceFinder`. Why this one: docs/adr/0007
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -51,8 +52,11 @@ HINT = 0.12
 MAX_OFF_CENTER = 0.6
 """In face sizes: what a close look finds further from where the spot was is somebody else."""
 RANGES = "centerface_ranges.json"
-BATCHES = (1, 2, 3, 4, 5, 6, 8)
-"""Numbers of looks that a network is compiled for; the last is the most for a frame (20 ms)."""
+HALVES = (1, 2, 3, 4)
+"""Looks are made in two batches at once, of so many each: a thread of its own for each takes less than two
+threads for both."""
+MAX_LOOKS = 2 * HALVES[-1]
+"""In one frame."""
 
 
 Boxes = NDArray[np.float32]
@@ -78,6 +82,16 @@ class CenterFaceSettings:
     """Of the glance; close looks are always made in floats."""
     runtime: RuntimeName = "auto"
     threads: int = 0
+    """Of the glance. 0: half of the processor, as the caller has work for the other half meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Glance:
+    """One that has begun: the network reads the blob until it is done."""
+
+    image: Image
+    blob: NDArray[np.float32]
+    network: Network
 
 
 class CenterFace:
@@ -90,17 +104,26 @@ class CenterFace:
         if s.precision == "int8":
             self._path = built(f"centerface-{CENTERFACE.sha256[:12]}-int8-v1.onnx", _in_eight_bits)
         self._networks: dict[tuple[int, int], Network] = {}
-        self._close = {
-            n: load_network(path, s.runtime, SMALL_THREADS, (n, 3, SIDE_PX, SIDE_PX)) for n in BATCHES
-        }
+        self._begun: _Glance | None = None
+        self._close = tuple(
+            {n: load_network(path, s.runtime, SMALL_THREADS, (n, 3, SIDE_PX, SIDE_PX)) for n in HALVES}
+            for _ in range(2)
+        )
         self._memory = Memory()
+
+    def begin(self, image: Image) -> None:
+        """Start to glance at the image: `glance` then has only to wait for it."""
+        blob = blob_of(image, self._settings.width_px)
+        network = self._network((blob.shape[3], blob.shape[2]))
+        network.start(blob)
+        self._begun = _Glance(image, blob, network)
 
     def detect(
         self,
         image: Image,
         expected_xyxy: Boxes = NO_BOXES,
         settled_xyxy: Boxes = NO_BOXES,
-        looks: int = BATCHES[-1],
+        looks: int = MAX_LOOKS,
     ) -> Detections:
         """The faces of a picture (H, W, 3) BGR. Scores are not comparable with a `Detector`'s."""
         glance = self.glance(image)
@@ -114,7 +137,7 @@ class CenterFace:
         is_expected = np.arange(len(spots)) < len(expected)
         promise = np.concatenate([hints, unsure.scores]) + np.float32(EXPECTED) * is_expected
         news = self._memory.news(spots, promise)
-        chosen = choose(news, is_expected, min(looks, BATCHES[-1]))
+        chosen = choose(news, is_expected, min(looks, MAX_LOOKS))
         seen = self._look_closely(image, spots[chosen])
         is_face = seen.scores >= self._settings.min_score
         in_vain = chosen[~is_face]
@@ -132,24 +155,24 @@ class CenterFace:
 
     def glance(self, image: Image) -> Detections:
         """What the network makes of the whole picture, reduced."""
+        if self._begun is None or self._begun.image is not image:
+            self.begin(image)
+        assert self._begun is not None
+        begun, self._begun = self._begun, None
         height, width = image.shape[:2]
-        blob = blob_of(image, self._settings.width_px)
-        size = (blob.shape[3], blob.shape[2])
-        heat, extent, offset, points = _finite(self._network(size).run(blob))
+        size = (begun.blob.shape[3], begun.blob.shape[2])
+        heat, extent, offset, points = _finite(begun.network.result())
         found = _decoded(heat[0, 0], extent[0], offset[0], points[0], GLANCE_SCORE, self._settings.overlap)
         to_image = np.array([width / size[0], height / size[1]], np.float32)
         return Detections(found.boxes_xyxy * np.tile(to_image, 2), found.scores, found.landmarks * to_image)
 
     def _look_closely(self, image: Image, spots: Boxes) -> Detections:
-        """One row for each spot (N, 4), N at most the largest batch: the face there, or score 0."""
+        """One row for each spot (N, 4), N at most MAX_LOOKS: the face there, or score 0."""
         if not len(spots):
             return Detections.none()
         cuts = [cut(image, spot) for spot in spots]
-        size = next(n for n in BATCHES if n >= len(spots))
         squares = [square for square, _, _ in cuts]
-        squares += [squares[-1]] * (size - len(squares))
-        blob = cv2.dnn.blobFromImages(squares, 1.0, (SIDE_PX, SIDE_PX), (0, 0, 0), swapRB=True)
-        outputs = _finite(self._close[size].run(blob))
+        outputs = _finite(self._run_halves(squares))
         boxes, scores = spots.copy(), np.zeros(len(spots), np.float32)
         landmarks = np.zeros((len(spots), 5, 2), np.float32)
         for n, (_, corner, scale) in enumerate(cuts):
@@ -164,13 +187,28 @@ class CenterFace:
                 scores[n] = inside.scores[best]
         return Detections(boxes, scores, landmarks)
 
+    def _run_halves(self, squares: list[Image]) -> list[NDArray[np.float32]]:
+        """The network's outputs for N close looks (SIDE_PX, SIDE_PX, 3)."""
+        half = (len(squares) + 1) // 2
+        batches = [
+            np.asarray(cv2.dnn.blobFromImages(part, 1.0, (SIDE_PX, SIDE_PX), (0, 0, 0), swapRB=True))
+            for part in (squares[:half], squares[half:])
+            if part
+        ]
+        networks = [close[len(batch)] for close, batch in zip(self._close, batches, strict=False)]
+        for network, batch in zip(networks, batches, strict=True):
+            network.start(batch)
+        parts = [network.result() for network in networks]
+        return [np.concatenate(output) for output in zip(*parts, strict=True)]
+
     def _network(self, size: tuple[int, int]) -> Network:
         if size not in self._networks:
             while len(self._networks) >= MAX_SIZES:
                 del self._networks[next(iter(self._networks))]
             shape = (1, 3, size[1], size[0])
             s = self._settings
-            self._networks[size] = load_network(self._path, s.runtime, s.threads, shape)
+            threads = s.threads or max(1, len(os.sched_getaffinity(0)) // 2)
+            self._networks[size] = load_network(self._path, s.runtime, threads, shape)
         return self._networks[size]
 
 

@@ -46,6 +46,11 @@ class FaceFinder(Protocol):
     Implemented by `vision.centerface.CenterFace`.
     """
 
+    def begin(self, image: Image) -> None:
+        """Begin to look at the image that `detect` is asked about next, beside whatever the caller does
+        meanwhile. The image must not change until then."""
+        ...
+
     def detect(
         self,
         image: Image,

@@ -42,6 +42,15 @@ class Network(Protocol):
         """All outputs for one input batch, in the order of the graph. Valid until the next call."""
         ...
 
+    def start(self, batch: Array) -> None:
+        """Begin with a batch, which must not change until `result`, on another thread where the runtime can.
+        Waits for one that was begun before and never asked for."""
+        ...
+
+    def result(self) -> list[Array]:
+        """Wait for the batch that was begun; as `run`."""
+        ...
+
 
 def load_network(
     path: Path,
@@ -119,6 +128,8 @@ class _OpenVino:
             # Some processors would compute in bfloat16: thresholds are calibrated on floats.
             "INFERENCE_PRECISION_HINT": "f32" if exact else _half_of(core) or "f32",
             "CACHE_DIR": str(cache_dir() / "openvino"),
+            # Pinned, the networks of one thread would all wait for the same core.
+            "ENABLE_CPU_PINNING": False,
         }
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
@@ -135,6 +146,17 @@ class _OpenVino:
 
     def run(self, batch: Array) -> list[Array]:
         self._request.infer([batch], share_inputs=True)
+        return self._read()
+
+    def start(self, batch: Array) -> None:
+        self._request.wait()
+        self._request.start_async([batch], share_inputs=True)
+
+    def result(self) -> list[Array]:
+        self._request.wait()
+        return self._read()
+
+    def _read(self) -> list[Array]:
         return [self._request.get_output_tensor(i).data for i in range(self._outputs)]
 
 
@@ -150,7 +172,14 @@ class _OnnxRuntime:
         except Exception as exc:  # its exception types are private
             raise ModelError(f"ONNX Runtime cannot load {path}: {exc}") from exc
         self._input = self._session.get_inputs()[0].name
+        self._begun: list[Array] = []
 
     def run(self, batch: Array) -> list[Array]:
         outputs: list[Array] = self._session.run(None, {self._input: np.ascontiguousarray(batch)})
         return outputs
+
+    def start(self, batch: Array) -> None:
+        self._begun = self.run(batch)
+
+    def result(self) -> list[Array]:
+        return self._begun

@@ -146,6 +146,9 @@ class ScriptedFinder:
     def __init__(self, detector: ScriptedDetector) -> None:
         self._detector = detector
 
+    def begin(self, image: Image) -> None:
+        """Nothing takes time here."""
+
     def detect(
         self,
         image: Image,

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.data import DATA, needs_data
-from vision.centerface import LIKELY, UNSEEN, CenterFace, CenterFaceSettings
+from vision.centerface import LIKELY, MAX_LOOKS, UNSEEN, CenterFace, CenterFaceSettings
 from vision.detections import Detections, Image
 from vision.errors import ModelError
 from vision.geometry import iou_matrix
@@ -57,9 +57,27 @@ def test_pure_texture_is_bounded_work(finder: CenterFace) -> None:
     assert len(finder.detect(noise)) <= 300
 
 
+def test_what_was_begun_for_another_picture_is_not_taken_for_this_one(finder: CenterFace) -> None:
+    finder.begin(np.full_like(astronaut(), 90))
+    assert len(finder.detect(astronaut())) == 1
+    finder.begin(astronaut())
+    assert len(finder.detect(np.full_like(astronaut(), 90))) == 0
+
+
+def test_a_glance_that_has_begun_finds_the_same(finder: CenterFace) -> None:
+    at_once = finder.glance(astronaut())
+    picture = astronaut()
+    finder.begin(picture)
+    later = finder.glance(picture)
+    np.testing.assert_array_equal(later.boxes_xyxy, at_once.boxes_xyxy)
+
+
 def test_a_network_that_returns_nonsense_is_no_empty_picture() -> None:
     class Broken:
-        def run(self, batch: np.ndarray) -> list[np.ndarray]:
+        def start(self, batch: np.ndarray) -> None:
+            pass
+
+        def result(self) -> list[np.ndarray]:
             return [np.full((1, c, 8, 8), np.nan, np.float32) for c in (1, 2, 2, 10)]
 
     finder = CenterFace(CenterFaceSettings(width_px=480))
@@ -93,6 +111,16 @@ def test_where_a_face_was_expected_is_looked_at_even_if_the_glance_saw_nothing()
     assert len(finder.detect(small_astronaut())) == 0
     found = finder.detect(small_astronaut(), expected_xyxy=truth[None] + np.float32(4))
     assert iou_matrix(found.boxes_xyxy, truth[None]).max() > 0.6
+
+
+def test_each_look_is_its_own_whatever_comes_with_it() -> None:
+    finder = CenterFace(CenterFaceSettings(width_px=480))
+    truth = face_of(finder.detect(small_astronaut()))
+    spots = np.stack([truth + np.float32(6 * n) for n in range(MAX_LOOKS)])
+    alone = [finder._look_closely(small_astronaut(), spot[None]).boxes_xyxy[0] for spot in spots]
+    for count in range(1, MAX_LOOKS + 1):
+        together = finder._look_closely(small_astronaut(), spots[:count])
+        np.testing.assert_allclose(together.boxes_xyxy, alone[:count], atol=0.1)
 
 
 def test_a_settled_face_costs_no_look() -> None:

@@ -77,6 +77,8 @@ class WebSettings(Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     tls_cert: str = ""
     tls_key: str = ""
+    ticket_key: str = ""
+    hub_origin: Annotated[str, Meta(max_length=300, pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+)?$")] = ""
     public_url: WebAddress = ""
 
 
@@ -86,6 +88,28 @@ class RecordSettings(Struct, frozen=True, forbid_unknown_fields=True):
     keep_days: Annotated[float, Meta(ge=0.0, le=36_500.0)] = 7.0
     keep_gb: Annotated[float, Meta(ge=0.0, le=1_000_000.0)] = 20.0
     min_free_gb: Annotated[float, Meta(ge=0.0, le=1_000_000.0)] = 1.0
+
+
+class EventSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    names: bool = False
+    stranger_after_s: Annotated[float, Meta(ge=0.5, le=3_600.0)] = 3.0
+    gone_after_s: Annotated[float, Meta(ge=0.5, le=3_600.0)] = 5.0
+
+
+class MqttSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    host: str = ""
+    port: Annotated[int, Meta(ge=1, le=65535)] = 8883
+    tls: bool = True
+    ca: str = ""
+    user: str = ""
+    password_file: str = ""
+    topic: Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_/.-]+$")] = "veilcast"
+    discovery: Annotated[str, Meta(max_length=128, pattern=r"^[A-Za-z0-9_/.-]*$")] = "homeassistant"
+
+
+class WebhookSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    url: str = ""
+    secret_file: str = ""
 
 
 class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,3 +125,6 @@ class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     hub: HubSettings = HubSettings()
     web: WebSettings = WebSettings()
     record: RecordSettings = RecordSettings()
+    events: EventSettings = EventSettings()
+    mqtt: MqttSettings = MqttSettings()
+    webhook: WebhookSettings = WebhookSettings()

@@ -49,6 +49,8 @@ class ShownFace:
     track: int
     name: str
     box_xyxy: tuple[float, float, float, float]
+    identity: str = ""
+    """The hub's id of this person."""
 
 
 @dataclass(frozen=True, slots=True)

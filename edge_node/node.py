@@ -20,13 +20,14 @@ from edge_node.frames import FrameSink, RawFrame
 from edge_node.hub_link import HubLink
 from edge_node.liveness.watch import LivenessWatch
 from edge_node.metrics import Metrics
-from edge_node.outputs import Outputs
+from edge_node.outputs import OutputPorts, Outputs
 from edge_node.pipeline import AnalysisStage, ReleaseStage, SourceBack, SourceGone
 from edge_node.privacy.release import ReleaseBuffer, ReleaseSettings
 from edge_node.privacy.timeline import Timeline, TimelineSettings
 from edge_node.privacy.veil import Style, VeilSettings
 from edge_node.reporting import FrameTally, Reporter
 from edge_node.status import NodeStatus
+from edge_node.stream.guard import open_guard
 from edge_node.stream.mjpeg import MjpegSink
 from edge_node.stream.state import LinkState
 from edge_node.stream.web import WebPorts, WebServer
@@ -64,9 +65,7 @@ class Node:
         self.mjpeg = MjpegSink()
         self.webrtc = WebRtcSink(self._threads) if settings.web.enabled else None
         self._tally = FrameTally()
-        self._outputs = Outputs(
-            settings, self._nominal_fps, lambda text: self._threads.call(self._fail, text)
-        )
+        self._outputs = Outputs(settings, self._output_ports())
         self._release = self._make_release()
         self._analysis = self._make_analysis()
         self._grabber = Grabber(
@@ -91,6 +90,7 @@ class Node:
         hub = asyncio.create_task(self._hub.run(), name="hub")
         reporter = asyncio.create_task(self._report(), name="report")
         telling = asyncio.create_task(self._reporter.run(), name="tell-hub")
+        outputs = asyncio.create_task(self._outputs.run(), name="outputs")
         ended = asyncio.create_task(self._ended.wait(), name="ended")
         try:
             if self._web is not None:
@@ -102,7 +102,7 @@ class Node:
                 worker.start()
             self._grabber.start()
             # None of them ends by itself: one that did has failed, and raises here.
-            tasks = (ended, reporter, telling, hub)
+            tasks = (ended, reporter, telling, hub, outputs)
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
@@ -115,9 +115,9 @@ class Node:
             self._failure = self._failure or self._outputs.check_recording()
             if self._web is not None:
                 await self._web.stop()
-            for task in (reporter, telling, hub, ended):
+            for task in (outputs, reporter, telling, hub, ended):
                 task.cancel()
-            await asyncio.gather(reporter, telling, hub, ended, return_exceptions=True)
+            await asyncio.gather(outputs, reporter, telling, hub, ended, return_exceptions=True)
         if self._failure is not None:
             raise StartError(self._failure)
 
@@ -128,7 +128,10 @@ class Node:
         ports = WebPorts(
             self.status.state, self.status.health, self.mjpeg, self.metrics.registry, self.webrtc
         )
-        return WebServer(ports, web.host, web.port, web.tls_cert, web.tls_key)
+        guard = open_guard(
+            self._settings.name, web.ticket_key, web.hub_origin, has_captions=self._settings.veil.captions
+        )
+        return WebServer(ports, web.host, web.port, web.tls_cert, web.tls_key, guard)
 
     def _viewers(self) -> int:
         return self.mjpeg.viewers + (self.webrtc.viewers if self.webrtc is not None else 0)
@@ -136,6 +139,16 @@ class Node:
     def _web_address(self) -> str:
         """Where browsers find this node."""
         return "" if self._web is None else self._settings.web.public_url or self._web.public_url
+
+    def _output_ports(self) -> OutputPorts:
+        return OutputPorts(
+            nominal_fps=self._nominal_fps,
+            camera_up=lambda: self.status.camera.state == "live",
+            hub_up=lambda: self._hub.state is not None and self._hub.state.connected,
+            on_failure=self._fail_soon,
+            call=self._threads.call,
+            registry=self.metrics.registry,
+        )
 
     def _nominal_fps(self) -> float:
         info = self._grabber.info

@@ -6,11 +6,18 @@ connections up in the event loop and never raises for what is wrong at the other
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 from edge_node.config import NodeSettings, RecordSettings
+from edge_node.events.desk import NoticeCollector
+from edge_node.events.opening import open_desk
+from edge_node.events.outbox import Outbox
 from edge_node.frames import FrameSink
 from edge_node.stream.recorder import Recorder
 from edge_node.stream.shelf import GB, RecordPlan, Shelf
@@ -18,21 +25,40 @@ from edge_node.stream.shelf import GB, RecordPlan, Shelf
 log = logging.getLogger(__name__)
 
 DAY_S = 86_400.0
+AGAIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPorts:
+    """What the outputs need of the node."""
+
+    nominal_fps: Callable[[], float]
+    camera_up: Callable[[], bool]
+    hub_up: Callable[[], bool]
+    on_failure: Callable[[str], None]
+    """A line for a person, where a source that is streamed once cannot be recorded."""
+    call: Callable[..., None]
+    """Runs a function on the event loop."""
+    registry: CollectorRegistry
 
 
 class Outputs:
-    """Raises RecordError where the recording cannot be made as asked."""
+    """Raises RecordError and ConfigError where something cannot be given out as asked."""
 
-    def __init__(
-        self, settings: NodeSettings, nominal_fps: Callable[[], float], on_failure: Callable[[str], None]
-    ) -> None:
-        """on_failure: a line for a person, where a source that is streamed once cannot be recorded."""
+    def __init__(self, settings: NodeSettings, ports: OutputPorts) -> None:
         self._is_once = settings.source.once
-        self._on_failure = on_failure
-        self._recorder = self._make_recorder(settings.record, settings.name, nominal_fps)
+        self._on_failure = ports.on_failure
+        self._desk = open_desk(settings, ports.camera_up, ports.hub_up, ports.call)
+        self._recorder = self._make_recorder(settings.record, settings.name, ports.nominal_fps)
+        ports.registry.register(NoticeCollector(self._outboxes))
 
     def sinks(self) -> list[FrameSink]:
-        return [] if self._recorder is None else [self._recorder]
+        return [sink for sink in (self._recorder, self._desk) if sink is not None]
+
+    async def run(self) -> None:
+        """Keep connections up until cancelled."""
+        parts = [] if self._desk is None else [_keep("notices", self._desk.run)]
+        await asyncio.gather(*parts, asyncio.Event().wait())
 
     def check_recording(self) -> str | None:
         """After the recorder was closed: what is wrong with the recording, if anything."""
@@ -60,7 +86,20 @@ class Outputs:
         shelf = Shelf(path, plan, node)
         return Recorder(path, self._on_recorder_error, nominal_fps, shelf=shelf)
 
+    def _outboxes(self) -> list[Outbox]:
+        return [] if self._desk is None else [receiver.outbox for receiver in self._desk.receivers]
+
     def _on_recorder_error(self, line: str) -> None:
         log.error("%s", line)
         if self._is_once:
             self._on_failure(line)
+
+
+async def _keep(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """An output that stumbles over something unforeseen begins again: it must not end the stream."""
+    while True:
+        try:
+            await run()
+        except Exception as exc:  # noqa: BLE001 - told by its kind only: the text could hold an address
+            log.error("%s failed (%s), trying again", name, type(exc).__name__)
+        await asyncio.sleep(AGAIN_S)

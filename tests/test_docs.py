@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge_node.bridge import LoopCaller
+from edge_node.events.desk import NoticeCollector
 from edge_node.metrics import Metrics
 from edge_node.stream.mjpeg import MjpegSink, StreamCollector
 from edge_node.stream.webrtc import WebRtcCollector, WebRtcSink
@@ -70,6 +71,7 @@ def test_the_documented_metrics_are_those_of_the_code() -> None:
     live = WebRtcSink(LoopCaller(loop))
     metrics.registry.register(StreamCollector(sink))
     metrics.registry.register(WebRtcCollector(live))
+    metrics.registry.register(NoticeCollector(list))
     sink.close()
     live.close()
     loop.close()

@@ -15,11 +15,14 @@ def masked(
     reason: ReleaseReason = ReleaseReason.COVERED,
     names: tuple[str, ...] = (),
     veiled: int = 0,
+    has_ids: bool = True,
 ) -> MaskedFrame:
     """A frame; gray where no image is given, at 25 frames a second."""
     if image is None:
         image = np.full((48, 64, 3), 16 + 8 * (seq % 28), np.uint8)
-    shown = tuple(ShownFace(i, name, (0.0, 0.0, 10.0, 10.0)) for i, name in enumerate(names))
+    box = (0.0, 0.0, 10.0, 10.0)
+    ids = [f"id-{name}" if has_ids else "" for name in names]
+    shown = tuple(ShownFace(i, name, box, ids[i]) for i, name in enumerate(names))
     at = seq / 25 if pts_s is None else pts_s
     return MaskedFrame(
         seq=seq, captured_at=at, pts_s=at, image=image, reason=reason, shown=shown, veiled_count=veiled

@@ -1,0 +1,1 @@
+"""What the node tells others of what happens before its camera: notices with ids, never pictures."""

@@ -7,9 +7,9 @@ HISTORY. Kept by `hub.service`, which brings `now` (monotonic seconds); read by 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urlsplit
 
 from protocol.messages import NodeReport
 
@@ -109,9 +109,10 @@ class NodeBook:
         node = self._nodes.get(name)
         return _view(name, node, now) if node is not None else None
 
-    def addresses(self) -> Iterable[str]:
-        """Where browsers find nodes."""
-        return {n.report.address for n in self._nodes.values() if n.report is not None and n.report.address}
+    def origins(self) -> tuple[str, ...]:
+        """Where browsers get pictures ("https://door.lan:8080"), each once, sorted."""
+        found = {urlsplit(n.report.address) for n in self._nodes.values() if n.report and n.report.address}
+        return tuple(sorted({f"{url.scheme}://{url.netloc}" for url in found}))
 
     def _make_room(self) -> None:
         oldest = min(self._nodes, key=lambda name: (bool(self._nodes[name].session), self._nodes[name].since))

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from hub.audit.desk import AuditDesk
+from hub.audit.files import AuditFiles
 from hub.audit.log import AuditLog
 from hub.audit.shown import ShownInLog
 from hub.batcher import Batcher, Shed
@@ -41,6 +42,7 @@ from hub.store.people import PeopleStore
 from hub.subjects import Proofs, SubjectRequest
 from hub.visitor_desk import VisitorDesk, VisitorRequest
 from hub.visitors import VisitorBook
+from hub.web.ports import PagePorts
 from protocol import limits
 from protocol.keys import KeyPair, Peer
 from protocol.messages import AnyMessage, FaceDecision, FaceQuery, NodeReport, Notice, Request, Revoke, clip
@@ -122,6 +124,8 @@ class Hub:
             settings.files.calibration,
             wall,
         )
+        self._public_key, self._hub_key = signer.public_key(), keys.public.decode()
+        self._started = time.monotonic()
         self._server = Server(settings.for_server, keys, settings.files.allow_list, self)
         self._nodes: dict[bytes, str] = {}
         self.nodes, self.pace = NodeBook(), PaceBook()
@@ -283,6 +287,22 @@ class Hub:
             version = self._recognizer.gallery.version
             return not self._is_stale and version == self._live.gallery_version
         return self._live.at(self._wall()).permits(verdict.identity, camera)
+
+    def for_pages(self) -> PagePorts:
+        """What the web pages may ask."""
+        files = self._settings.files
+        return PagePorts(
+            ask=self.answer, nodes=self.nodes, pace=self.pace, live=lambda: self._live,
+            shown=self._audit.shown, names=self._names, notice=self._visitors.words,
+            mode_of=self._settings.cameras.mode_of, manifest=self._manifest,
+            audit_files=AuditFiles(files.folder), public_key=self._public_key,
+            hub_key=self._hub_key, address=lambda: self.address, clock=time.monotonic,
+            started=self._started,
+        )  # fmt: skip
+
+    async def _names(self) -> dict[str, str]:
+        """Names by identity, of everyone enrolled. Raises StoreError."""
+        return await self._desk.in_store(self._store.names)
 
     # --- people and consents --------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from typing import TypeVar
 from hub.audit.acts import facts_of, is_reading, is_veiling, outcome_of
 from hub.audit.errors import AuditError
 from hub.audit.log import AuditLog, new_run
-from hub.audit.reveals import Moment, Record, Reveals, end_record
+from hub.audit.reveals import Moment, Record, Reveals, Shown, end_record
 from hub.errors import DeclinedError
 from hub.policy import Verdict
 from protocol.keys import Peer
@@ -176,6 +176,10 @@ class AuditDesk:
     def lost(self, session: bytes) -> None:
         """A node's session is over."""
         self._keep(self._reveals.lost(session, self._moment()))
+
+    def shown(self) -> list[Shown]:
+        """Whom cameras may be showing at this moment."""
+        return self._reveals.shown(self._clock())
 
     # --- acts ---------------------------------------------------------------------------------
 

@@ -33,6 +33,16 @@ class Moment:
         return self.wall + then - self.now
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A face that may be shown now."""
+
+    reveal: str
+    camera: str
+    identity: str
+    """Empty where the camera shows everyone who is not on its list."""
+
+
 @dataclass(slots=True)
 class _Open:
     reveal: str
@@ -56,6 +66,14 @@ class Reveals:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def shown(self, now: float) -> list[Shown]:
+        """Every reveal whose lease lasts."""
+        return [
+            Shown(found.reveal, found.facts["camera"], found.facts["identity"])
+            for found in self._open.values()
+            if now < found.ends
+        ]
 
     def reveal_of(self, track: Track) -> str:
         """The id of a track's open reveal; empty where there is none."""

@@ -167,6 +167,11 @@ class PeopleStore:
             rows = db.execute(query).all()
             return [self._person(db, row, now) for row in rows[:limit]], len(rows) > limit
 
+    def names(self) -> dict[str, str]:
+        """The name of everyone enrolled, by identity."""
+        with self._database.transaction() as db:
+            return {row.id: row.name for row in db.execute(select(identities.c.id, identities.c.name))}
+
     def photos(self, identity: str) -> dict[int, bytes]:
         """The kept photos of a person (JPEG crops), by the place of their template in `Person.templates`."""
         with self._database.transaction() as db:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from hub.audit.desk import AuditDesk
 from hub.web.access import User
+from hub.web.ports import PagePorts
 from hub.web.accounts import Accounts
 from protocol.keys import Peer
 
@@ -36,6 +37,8 @@ class WebContext:
     is_tls: bool = True
     names: frozenset[str] = frozenset()
     """Host names that this site answers to, beside addresses and localhost; "*.lan" for all of that kind."""
+    pages: PagePorts | None = None
+    """None where only users are served: then there are no pages about cameras and people."""
     stream_origins: Callable[[], Sequence[str]] = _nowhere
     """Where the nodes serve their pictures ("https://door.lan:8080"): pages may load from there."""
 

@@ -18,6 +18,7 @@ from hub.signing import load_or_create
 from hub.web.accounts import Accounts
 from hub.web.app import build_app
 from hub.web.context import WebContext
+from hub.web.pages import add_pages
 from hub.web.passwords import Passwords
 from hub.web.tickets import TicketOffice
 from hub.web.tls import Certificate, made_certificate, own_certificate, own_names
@@ -52,6 +53,7 @@ class Site:
         lifetime = Lifetime(self._web.session_idle_s, self._web.session_longest_s)
         self._accounts = Accounts(self._store, hub.audit, lifetime, wall, passwords=passwords)
         tickets = TicketOffice(load_or_create(settings.files.signing_key), self._web.ticket_s, wall)
+        ports = hub.for_pages()
         self._app = build_app(
             WebContext(
                 audit=hub.audit,
@@ -61,8 +63,11 @@ class Site:
                 issue_ticket=tickets.issue,
                 is_tls=self._tls is not None,
                 names=self._names(),
+                pages=ports,
+                stream_origins=ports.nodes.origins,
             )
         )
+        add_pages(self._app)
         self._runner: web.AppRunner | None = None
         self._keeping: asyncio.Task[None] | None = None
         self.url = ""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
+
 from hub.nodes import HISTORY, MAX_NODES, STALE_AFTER_S, NodeBook, PaceBook
 from protocol.messages import NodeReport
 
@@ -69,13 +72,33 @@ def test_memory_is_bounded_and_whoever_is_connected_stays() -> None:
     assert len(view.history) == HISTORY
 
 
-def test_only_addresses_of_a_host_are_let_into_pages() -> None:
+def test_pages_are_told_where_pictures_come_from() -> None:
     book = NodeBook()
     book.opened("door", ONE, 1.0)
     book.reported("door", ONE, report(address=""), 1.0)
-    assert not book.addresses()
-    book.reported("door", ONE, report(), 1.0)
-    assert set(book.addresses()) == {"http://127.0.0.1:8080/"}
+    assert not book.origins()
+    book.reported("door", ONE, report(address="https://door.lan:8080/view/"), 1.0)
+    book.opened("hall", TWO, 1.0)
+    book.reported("hall", TWO, report(), 1.0)
+    assert book.origins() == ("http://127.0.0.1:8080", "https://door.lan:8080")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "javascript:alert(1)",
+        "https://a;b",
+        "https://a'b/",
+        "http://a b/",
+        "https://a/?x=1",
+        "//a/",
+        "https://",
+    ],
+)
+def test_an_address_that_could_be_more_than_one_is_none(address: str) -> None:
+    """It becomes part of a page's security policy."""
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(msgspec.to_builtins(report(address=address)), NodeReport)
 
 
 def test_the_hubs_pace_is_a_difference() -> None:

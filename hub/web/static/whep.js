@@ -1,0 +1,143 @@
+// Live video of one node by WebRTC (WHEP) into one <video>, with a ticket, and how old its pictures are.
+// Knows nothing of the wall; live.js falls back to MJPEG where this does not work.
+
+const FIRST_PICTURE_MS = 9000;
+const LOST_MS = 3000;
+const PING_EVERY_MS = 1000;
+const CLOCK_SAMPLES = 10;
+const AGE_SAMPLES = 12;
+const RTP_TICKS_PER_MS = 90;
+
+export class LiveVideo {
+  // `address` gives {url, ticket} anew for every try. `onPlaying()` once pictures appear, `onFailed(isFinal)`
+  // when they will not or no longer come, `onAge(ms)` now and then: from a picture's capture to its appearing.
+  constructor(video, address, { onPlaying, onFailed, onAge }) {
+    this.video = video;
+    this.address = address;
+    this.tell = { onPlaying, onFailed, onAge };
+    this.peer = null;
+    this.session = null;
+    this.isPlaying = false;
+  }
+
+  async start() {
+    this.stop();
+    const peer = new RTCPeerConnection();
+    this.peer = peer;
+    this.clock = { samples: [], offsetMs: null, rtp: null, capturedMs: 0 };
+    this.ages = [];
+    peer.addTransceiver("video", { direction: "recvonly" });
+    peer.addEventListener("track", (event) => this.show(peer, event));
+    peer.addEventListener("connectionstatechange", () => this.follow(peer));
+    this.listen(peer, peer.createDataChannel("clock", { ordered: false, maxRetransmits: 0 }));
+    this.timer = setTimeout(() => this.fail(peer, false), FIRST_PICTURE_MS);
+    try {
+      const { url, ticket } = await this.address();
+      await peer.setLocalDescription();
+      const headers = { Authorization: `Bearer ${ticket}` };
+      const answer = await fetch(new URL("whep", url), {
+        method: "POST", headers: { ...headers, "Content-Type": "application/sdp" }, body: peer.localDescription.sdp,
+      });
+      const session = answer.ok ? { url: new URL(answer.headers.get("Location"), url), headers } : null;
+      if (this.peer !== peer) {
+        hangUp(session);
+        return;
+      }
+      if (!answer.ok) {
+        this.fail(peer, answer.status === 404 || answer.status === 400);
+        return;
+      }
+      this.session = session;
+      await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
+    } catch (error) {
+      this.fail(peer, false);
+    }
+  }
+
+  stop() {
+    clearTimeout(this.timer);
+    clearTimeout(this.lost);
+    clearInterval(this.pinging);
+    hangUp(this.session);
+    if (this.peer) this.peer.close();
+    this.peer = null;
+    this.session = null;
+    this.isPlaying = false;
+    this.video.srcObject = null;
+  }
+
+  fail(peer, isFinal) {
+    if (this.peer !== peer) return;
+    this.stop();
+    this.tell.onFailed(isFinal);
+  }
+
+  follow(peer) {
+    clearTimeout(this.lost);
+    if (peer.connectionState === "failed") this.fail(peer, false);
+    if (peer.connectionState === "disconnected") this.lost = setTimeout(() => this.fail(peer, false), LOST_MS);
+  }
+
+  show(peer, event) {
+    // A picture is shown when it is there: nothing is kept back to smooth what comes late.
+    event.receiver.jitterBufferTarget = 0;
+    event.receiver.playoutDelayHint = 0;
+    this.video.srcObject = new MediaStream([event.track]);
+    this.video.play().catch(() => {}); // a page in the background may not: it begins when seen
+    if (this.video.requestVideoFrameCallback) this.count(peer);
+    else this.video.addEventListener("loadeddata", () => this.begin(peer), { once: true });
+  }
+
+  begin(peer) {
+    if (this.peer !== peer || this.isPlaying) return;
+    clearTimeout(this.timer);
+    this.isPlaying = true;
+    this.tell.onPlaying();
+  }
+
+  count(peer) {
+    this.video.requestVideoFrameCallback((now, frame) => {
+      if (this.peer !== peer) return;
+      this.begin(peer);
+      const age = this.ageOf(frame);
+      if (age !== null) this.ages.push(age);
+      if (this.ages.length >= AGE_SAMPLES) {
+        this.tell.onAge(this.ages.sort((a, b) => a - b)[AGE_SAMPLES >> 1]);
+        this.ages = [];
+      }
+      this.count(peer);
+    });
+  }
+
+  ageOf(frame) {
+    const { offsetMs, rtp, capturedMs } = this.clock;
+    if (offsetMs === null || rtp === null || frame.rtpTimestamp === undefined) return null;
+    // RTP time wraps around after 13 hours; | 0 takes the short way between two stamps.
+    const capturedHereMs = capturedMs + ((frame.rtpTimestamp - rtp) | 0) / RTP_TICKS_PER_MS - offsetMs;
+    return frame.expectedDisplayTime - capturedHereMs;
+  }
+
+  listen(peer, channel) {
+    channel.addEventListener("open", () => {
+      this.pinging = setInterval(() => {
+        if (channel.readyState === "open") channel.send(String(performance.now()));
+      }, PING_EVERY_MS);
+    });
+    channel.addEventListener("message", (event) => {
+      if (this.peer !== peer) return;
+      const pong = JSON.parse(event.data);
+      const [sentMs, nowMs] = [Number(pong.ping), performance.now()];
+      const clock = this.clock;
+      // The answer that was back soonest says best what the node's clock shows.
+      clock.samples.push({ tripMs: nowMs - sentMs, offsetMs: pong.now_ms - (sentMs + nowMs) / 2 });
+      if (clock.samples.length > CLOCK_SAMPLES) clock.samples.shift();
+      clock.offsetMs = clock.samples.reduce((a, b) => (b.tripMs < a.tripMs ? b : a)).offsetMs;
+      if (pong.rtp !== undefined) [clock.rtp, clock.capturedMs] = [pong.rtp, pong.captured_ms];
+    });
+  }
+}
+
+function hangUp(session) {
+  // Frees the place at once.
+  if (session) fetch(session.url, { method: "DELETE", headers: session.headers, keepalive: true }).catch(() => {});
+}

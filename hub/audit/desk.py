@@ -232,15 +232,15 @@ class AuditDesk:
         """
         self._keep([{"kind": "act", "at": self._wall(), "by": by, "what": what, "result": "done", **facts}])
 
-    # --- writing ------------------------------------------------------------------------------
-
-    def _moment(self) -> Moment:
-        return Moment(self._clock(), self._wall())
     async def recorded(self, by: str, what: str, **facts: object) -> None:
         """The same as `note`, and return once it is on the disk. Raises DeclinedError where it is not."""
         done = {"kind": "act", "at": self._wall(), "by": by, "what": what, "result": "done", **facts}
         await self._written([done], is_kept=False)
 
+    # --- writing ------------------------------------------------------------------------------
+
+    def _moment(self) -> Moment:
+        return Moment(self._clock(), self._wall())
 
     def _refuse(self, key: tuple[bytes, int], at: Moment) -> Verdict:
         self._refused += 1

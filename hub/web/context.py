@@ -12,8 +12,8 @@ from aiohttp import web
 
 from hub.audit.desk import AuditDesk
 from hub.web.access import User
-from hub.web.ports import PagePorts
 from hub.web.accounts import Accounts
+from hub.web.ports import PagePorts
 from protocol.keys import Peer
 
 
@@ -34,11 +34,11 @@ class WebContext:
     issue_ticket: Callable[[User, str], str]
     """A short ticket with which this user's browser may watch a camera at its node (protocol.tickets).
     Raises PermissionError where the user may not watch it."""
+    pages: PagePorts | None = None
+    """None where only users are served: then there are no pages about cameras and people."""
     is_tls: bool = True
     names: frozenset[str] = frozenset()
     """Host names that this site answers to, beside addresses and localhost; "*.lan" for all of that kind."""
-    pages: PagePorts | None = None
-    """None where only users are served: then there are no pages about cameras and people."""
     stream_origins: Callable[[], Sequence[str]] = _nowhere
     """Where the nodes serve their pictures ("https://door.lan:8080"): pages may load from there."""
 

@@ -7,6 +7,7 @@ and an exit code. The hub itself is built in hub/service.py.
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ from hub.audit.commands import app as audit_app
 from hub.command_line import ConfigOption, StateOption, made, one_line_errors, settings_of
 from hub.config import HubSettings, StateFiles
 from hub.service import open_hub
+from hub.signing import load_or_create, public_bytes
 from hub.vault import key_source
 from hub.web.site import Site
 from protocol.errors import KeyFileError
@@ -36,6 +38,7 @@ from protocol.keys import (
     write_public_key,
 )
 from protocol.messages import Role
+from protocol.new_file import write_new
 
 log = logging.getLogger("hub")
 
@@ -170,7 +173,7 @@ def make_node(
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
-    """Make a node's key, let it in, and write what the node needs: node.key and hub.pub."""
+    """Make a node's key, let it in, and write what the node needs: node.key, hub.pub and sign.pub."""
     with one_line_errors():
         _make_client(made(settings_of(config, state).files), name, "node", outdir)
 
@@ -230,8 +233,22 @@ def _make_client(files: StateFiles, name: str, role: Role, outdir: Path) -> None
             raise KeyFileError(f"{hub_public} is the key of another hub; remove it first")
     else:
         write_public_key(hub_public, hub)
+    if role == "node":
+        _write_signer(outdir / "sign.pub", files)
     _authorize(files, PublicKey(name, role, keys.public))
     typer.echo(f"wrote {secret} and {hub_public}: these two belong on the {role}'s machine")
+
+
+def _write_signer(path: Path, files: StateFiles) -> None:
+    """With which a node checks the tickets of viewers."""
+    public = base64.b64encode(public_bytes(load_or_create(files.signing_key)))
+    try:
+        if not path.exists():
+            write_new(path, public + b"\n", 0o644)
+        elif path.read_bytes().strip() != public:
+            raise KeyFileError(f"{path} is the key of another hub; remove it first")
+    except OSError as exc:
+        raise KeyFileError(f"{path}: cannot be written: {exc.strerror}") from exc
 
 
 async def _serve(settings: HubSettings) -> None:

@@ -42,14 +42,17 @@ class Health:
     """One sentence."""
 
 
-def state_json(state: NodeState, newest: MaskedFrame | None, viewers: int, now: float) -> dict[str, Any]:
-    """The body of /state and of each event. Names appear only for faces that the picture shows."""
+def state_json(
+    state: NodeState, newest: MaskedFrame | None, viewers: int, now: float, *, with_names: bool = True
+) -> dict[str, Any]:
+    """The body of /state and of each event. Names appear only for faces that the picture shows, and empty
+    for whoever may not see them."""
     return {
         "node": state.node,
         "uptime_s": round(now - state.started, 1),
         "camera": _link(state.camera, now),
         "hub": _link(state.hub, now),
-        "picture": None if newest is None else _picture(newest, now),
+        "picture": None if newest is None else _picture(newest, now, with_names=with_names),
         "latency_ms": dict(zip(("p50", "p95", "p99"), (round(v) for v in state.latency_ms), strict=True)),
         "viewers": viewers,
     }
@@ -59,7 +62,7 @@ def _link(link: LinkState, now: float) -> dict[str, Any]:
     return {"state": link.state, "text": link.text, "since_s": round(max(0.0, now - link.since), 1)}
 
 
-def _picture(frame: MaskedFrame, now: float) -> dict[str, Any]:
+def _picture(frame: MaskedFrame, now: float, *, with_names: bool) -> dict[str, Any]:
     height, width = frame.image.shape[:2]
     return {
         "seq": frame.seq,
@@ -68,6 +71,6 @@ def _picture(frame: MaskedFrame, now: float) -> dict[str, Any]:
         "age_s": round(max(0.0, now - frame.captured_at), 2),
         "reason": frame.reason.value,
         "fully_veiled": frame.fully_veiled,
-        "shown": [{"track": face.track, "name": face.name} for face in frame.shown],
+        "shown": [{"track": face.track, "name": face.name if with_names else ""} for face in frame.shown],
         "veiled": frame.veiled_count,
     }

@@ -1,7 +1,8 @@
 """The node's web server: live page, stream, snapshot, state, health and metrics. [I/O]
 
-Owns addresses, headers and who may connect: loopback without TLS, other addresses only with it. Serves
-masked frames alone, since it has nothing else. Runs inside the event loop of `edge_node.node`.
+Owns addresses, headers and who may connect: other addresses than loopback only with TLS and tickets
+(`stream.guard`). Serves masked frames alone, since it has nothing else. Runs inside the event loop of
+`edge_node.node`.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from edge_node.bridge import LoopCaller
 from edge_node.stream.errors import WebError
+from edge_node.stream.guard import Guard, may_see_names
 from edge_node.stream.mjpeg import MjpegSink, StreamCollector, ViewersFull, encode
 from edge_node.stream.state import Health, NodeState, state_json
 from edge_node.stream.webrtc import WebRtcCollector, WebRtcSink
 from edge_node.stream.webrtc_whep import WhepRoutes
+from protocol.hosts import host_name, is_loopback
 
 MAX_EVENT_READERS = 64
 """Open pages: each holds a connection and gets a few hundred bytes a second."""
@@ -194,13 +198,13 @@ class _Pages:
             if request.transport is not None:
                 request.transport.abort()
 
-    async def _state(self, _: web.Request) -> web.Response:
-        return web.json_response(self._state_now())
+    async def _state(self, request: web.Request) -> web.Response:
+        return web.json_response(self._state_now(with_names=may_see_names(request)))
 
-    def _state_now(self) -> dict[str, object]:
+    def _state_now(self, *, with_names: bool) -> dict[str, object]:
         mjpeg, webrtc = self._ports.mjpeg, self._ports.webrtc
         viewers = mjpeg.viewers + (0 if webrtc is None else webrtc.viewers)
-        return state_json(self._ports.state(), mjpeg.newest, viewers, self._now())
+        return state_json(self._ports.state(), mjpeg.newest, viewers, self._now(), with_names=with_names)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if self._event_readers >= MAX_EVENT_READERS:
@@ -210,8 +214,9 @@ class _Pages:
             response = web.StreamResponse()
             response.content_type = "text/event-stream"
             await response.prepare(request)
+            with_names = may_see_names(request)
             while not self._stopping.is_set() and request.transport is not None:
-                event = f"retry: 1000\ndata: {json.dumps(self._state_now())}\n\n"
+                event = f"retry: 1000\ndata: {json.dumps(self._state_now(with_names=with_names))}\n\n"
                 async with asyncio.timeout(SLOW_VIEWER_S):
                     await response.write(event.encode())
                 await self._pause(EVENT_EVERY_S)
@@ -245,20 +250,24 @@ def build_app(
     loopback_only: bool = True,
     now: Callable[[], float] = time.monotonic,
     media_addresses: Sequence[str] = (),
+    guard: Guard | None = None,
 ) -> web.Application:
-    """The application. With `loopback_only` it answers only to a loopback name in the Host header, so
-    that no other site can reach it through a name of its own (DNS rebinding). Live video goes over
-    `media_addresses` of this machine, all of them if empty."""
+    """The application; with a `guard` for browsers with tickets only. With `loopback_only` it answers only to
+    a loopback name in the Host header, so that no other site can reach it through a name of its own (DNS
+    rebinding). Live video goes over `media_addresses` of this machine, all of them if empty."""
     pages = _Pages(ports, now)
     ports.registry.register(StreamCollector(ports.mjpeg))
-    middlewares = [_loopback_names_only] if loopback_only else []
+    middlewares: list[Any] = [_loopback_names_only] if loopback_only else []
+    middlewares += guard.middlewares() if guard is not None else []
     app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=middlewares)
     app.add_routes(pages.routes())
     app.on_response_prepare.append(_add_headers)
+    if guard is not None:
+        app.on_response_prepare.append(guard.share)
     app.on_shutdown.append(pages.stop)
     if ports.webrtc is not None:
         ports.registry.register(WebRtcCollector(ports.webrtc))
-        whep = WhepRoutes(ports.webrtc, media_addresses)
+        whep = WhepRoutes(ports.webrtc, media_addresses, time.time if guard is None else guard.wall)
         app.add_routes(whep.routes())
         app.on_shutdown.append(whep.stop)
     return app
@@ -270,26 +279,9 @@ async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 @web.middleware
 async def _loopback_names_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if not is_loopback(_host_name(request.host)):
+    if not is_loopback(host_name(request.host)):
         return web.Response(status=403, text="This page answers to the name localhost only.")
     return await handler(request)
-
-
-def _host_name(host: str) -> str:
-    """The Host header without its port; brackets of an IPv6 address are taken off."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own, without asking a name server."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def media_addresses(host: str) -> list[str]:
@@ -343,8 +335,22 @@ def tls_context(host: str, cert: str, key: str) -> ssl.SSLContext | None:
 class WebServer:
     """Serves an application inside a running event loop. Raises WebError where it may not or cannot."""
 
-    def __init__(self, ports: WebPorts, host: str, port: int, tls_cert: str = "", tls_key: str = "") -> None:
+    def __init__(
+        self,
+        ports: WebPorts,
+        host: str,
+        port: int,
+        tls_cert: str = "",
+        tls_key: str = "",
+        guard: Guard | None = None,
+    ) -> None:
         self._tls = tls_context(host, tls_cert, tls_key)
+        if guard is None and not is_loopback(host):
+            raise WebError(
+                f"the live page is not served on {host or 'all addresses'} to whoever asks: "
+                'set web.ticket_key, so that it needs a ticket of the hub, or use web.host = "127.0.0.1"'
+            )
+        self._guard = guard
         self._host, self._port = host, port
         self._app_ports = ports
         self._runner: web.AppRunner | None = None
@@ -358,6 +364,7 @@ class WebServer:
             self._app_ports,
             loopback_only=is_loopback(self._host),
             media_addresses=media_addresses(self._host),
+            guard=self._guard,
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
         await runner.setup()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +21,8 @@ from edge_node.stream import web as web_module
 from edge_node.stream.errors import WebError
 from edge_node.stream.mjpeg import MjpegSink
 from edge_node.stream.state import Health, LinkState, NodeState, state_json
-from edge_node.stream.web import Viewer, WebPorts, WebServer, is_loopback, tls_context
+from edge_node.stream.web import Viewer, WebPorts, WebServer, tls_context
+from protocol.hosts import is_loopback
 from tests.edge_node.stream.frames import masked
 
 
@@ -264,27 +264,6 @@ def test_tls_files_are_checked_with_one_line(tmp_path: Path) -> None:
         (tmp_path / name).write_text("no certificate")
     with pytest.raises(WebError, match="are no certificate and its key"):
         tls_context("127.0.0.1", str(tmp_path / "a"), str(tmp_path / "b"))
-
-
-async def test_with_tls_every_address_is_served(tmp_path: Path) -> None:
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=door"]
-    try:
-        await asyncio.to_thread(
-            subprocess.run, [*command, "-keyout", key, "-out", cert], check=True, capture_output=True
-        )
-    except FileNotFoundError:
-        pytest.skip("openssl is not installed")
-    node = Node()
-    server = WebServer(node.server._app_ports, "0.0.0.0", 0, str(cert), str(key))
-    await server.start()
-    port = server.url.rstrip("/").rpartition(":")[2]
-    async with aiohttp.ClientSession() as client:
-        url = f"https://127.0.0.1:{port}/state"
-        async with client.get(url, ssl=False, headers={"Host": "door.example"}) as response:
-            assert response.status == 200
-    await server.stop()
-    node.sink.close()
 
 
 def test_loopback_names() -> None:

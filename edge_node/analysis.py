@@ -19,6 +19,7 @@ from edge_node.errors import NodeError
 from edge_node.frames import RawFrame
 from edge_node.liveness.watch import LivenessWatch
 from edge_node.tracking.appearance import signature
+from edge_node.tracking.effort import LOOKS, Effort
 from edge_node.tracking.pace import Pace
 from edge_node.tracking.sampling import Look
 from edge_node.tracking.track import Analysis, Evidence, Observation, TrackState
@@ -29,10 +30,6 @@ from vision.quality import quality_of
 
 REFINE_EVERY = 3
 """Analyses between two attempts to refine a face that MTCNN did not confirm."""
-LOOKS = range(2, 6)
-"""Close looks of the veil-only detector at one frame: fewer while the analysis falls behind the camera."""
-LOOK_AFTER = 12
-"""Frames analyzed in a row for which there is time for a look more."""
 NOWHERE: NDArray[np.float32] = np.zeros((0, 4), np.float32)
 """(0, 4): no boxes."""
 SCAN_SPACING = 16.0
@@ -82,10 +79,7 @@ class Analyzer:
         self._clock = clock
         self._scan_cost_s = 0.0
         self._part = 0
-        self._looks = LOOKS[-1]
-        self._in_a_row = 0
-        """Analyzed frames since one was skipped."""
-        self._last_seq = 0
+        self._effort = Effort()
         self._observations: tuple[Observation, ...] = ()
         """Of the last analysis: one for each path that the tracker predicts, in its order."""
         self._analyses = 0
@@ -121,8 +115,7 @@ class Analyzer:
         predicted = self._tracker.predict(now)
         scanned = self._scan(image, now) if self._is_scan_due(now) else None
         refined = self._refine(image, predicted)
-        self._fit_looks(frame.seq)
-        found = self._find(image, predicted, refined, scanned)
+        found = self._find(image, predicted, refined, scanned, self._effort.looks(frame.seq))
         observations = self._tracker.step(
             now, refined, scanned, found, look=lambda box: signature(image, box)
         )
@@ -166,6 +159,7 @@ class Analyzer:
         predicted: NDArray[np.float32],
         refined: Detections,
         scanned: Detections | None,
+        looks: int,
     ) -> Detections | None:
         """The veil-only detector's faces: it is told which of the predicted ones MTCNN has not confirmed."""
         if self._finder is None:
@@ -175,17 +169,7 @@ class Analyzer:
         if scanned is not None:
             settled.append(scanned.boxes_xyxy[scanned.scores >= self._settings.settled_score])
         expected = predicted[~is_confirmed]
-        return _checked(self._finder.detect(image, expected, np.concatenate(settled), self._looks))
-
-    def _fit_looks(self, seq: int) -> None:
-        """A frame that had to be skipped since the last one costs a look; a row without gains one."""
-        is_behind = seq > self._last_seq + 1
-        self._last_seq = seq
-        self._in_a_row = 0 if is_behind else self._in_a_row + 1
-        if is_behind:
-            self._looks = max(LOOKS[0], self._looks - 1)
-        elif self._in_a_row % LOOK_AFTER == 0:
-            self._looks = min(LOOKS[-1], self._looks + 1)
+        return _checked(self._finder.detect(image, expected, np.concatenate(settled), looks))
 
     def _is_scan_due(self, now: float) -> bool:
         """Without a veil-only detector every new face waits for a scan, so they are whole and frequent. With

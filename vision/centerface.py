@@ -135,13 +135,13 @@ class CenterFace:
         unsure = _rows(glance, np.flatnonzero(is_open))
         spots = np.concatenate([expected, unsure.boxes_xyxy])
         is_expected = np.arange(len(spots)) < len(expected)
-        promise = np.concatenate([hints, unsure.scores]) + np.float32(EXPECTED) * is_expected
-        news = self._memory.news(spots, promise)
+        promise = np.concatenate([hints, unsure.scores])
+        news = self._memory.news(spots, promise, np.where(is_expected, np.float32(EXPECTED), np.float32(0)))
         chosen = choose(news, is_expected, min(looks, MAX_LOOKS))
         seen = self._look_closely(image, spots[chosen])
         is_face = seen.scores >= self._settings.min_score
         in_vain = chosen[~is_face]
-        self._memory.note_vain(spots[in_vain], promise[in_vain])
+        self._memory.note_vain(spots[in_vain], promise[in_vain], is_expected[in_vain])
         confirmed = _rows(seen, np.flatnonzero(is_face))
         # In doubt it is a face: where there was no time to look, and where a look moved elsewhere.
         is_likely = news[len(expected) :] >= UNSEEN

@@ -41,6 +41,7 @@ class _Vain:
     box: Boxes
     """(4,)"""
     promise: float
+    was_expected: bool
     frames_ago: int = 0
 
 
@@ -50,29 +51,34 @@ class Memory:
     def __init__(self) -> None:
         self._vain: list[_Vain] = []
 
-    def news(self, boxes: Boxes, promise: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What each spot (N, 4) promises beyond what it had when it was last looked at in vain, (N,). To be
-        called once a frame."""
+    def news(
+        self, boxes: Boxes, promise: NDArray[np.float32], expected: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """What each spot (N, 4) promises beyond what it had when it was last looked at in vain, (N,): by what
+        was glanced there (N,), and more where a face was expected (N,). To be called once a frame."""
         for vain in self._vain:
             vain.frames_ago += 1
         self._vain = [v for v in self._vain if v.frames_ago <= FORGET_AFTER]
-        news = promise.copy()
+        news = promise + expected
         if len(boxes) and self._vain:
             overlaps = iou_matrix(boxes, np.array([v.box for v in self._vain]))
             nearest = overlaps.argmax(axis=1)
             for i in np.flatnonzero(overlaps.max(axis=1) > SAME_SPOT):
                 vain = self._vain[nearest[i]]
-                news[i] += AGING * vain.frames_ago - vain.promise
+                known = vain.promise + (expected[i] if vain.was_expected else 0.0)
+                news[i] += AGING * vain.frames_ago - known
         return news
 
-    def note_vain(self, boxes: Boxes, promise: NDArray[np.float32]) -> None:
+    def note_vain(self, boxes: Boxes, promise: NDArray[np.float32], was_expected: NDArray[np.bool_]) -> None:
         """These spots were looked at closely and hold no face."""
         if not len(boxes):
             return
         if self._vain:
             overlaps = iou_matrix(np.array([v.box for v in self._vain]), boxes).max(axis=1)
             self._vain = [v for v, o in zip(self._vain, overlaps, strict=True) if o <= SAME_SPOT]
-        self._vain += [_Vain(box, float(p)) for box, p in zip(boxes, promise, strict=True)]
+        self._vain += [
+            _Vain(box, float(p), bool(e)) for box, p, e in zip(boxes, promise, was_expected, strict=True)
+        ]
 
 
 def choose(news: NDArray[np.float32], is_expected: NDArray[np.bool_], limit: int) -> NDArray[np.intp]:

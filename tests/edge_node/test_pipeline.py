@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from edge_node.analysis import LOOK_AFTER, LOOKS, PARTS, AnalysisError, AnalysisSettings, Analyzer
+from edge_node.analysis import PARTS, AnalysisError, AnalysisSettings, Analyzer
 from edge_node.frames import MaskedFrame, ReleaseReason
 from edge_node.metrics import Metrics
 from edge_node.pipeline import AnalysisStage, ReleaseStage, SourceBack, SourceGone
@@ -278,20 +278,6 @@ def test_the_veil_only_detector_looks_closely_where_mtcnn_lost_a_face() -> None:
     analyzer.analyze(raw_frame(2 * PARTS + 1, 1.08))
     np.testing.assert_allclose(finder.expected, [FACE], atol=1)
     assert len(finder.settled) == 0
-
-
-def test_an_analysis_that_falls_behind_the_camera_makes_fewer_close_looks() -> None:
-    finder = FakeFinder()
-    analyzer = Analyzer(FakeDetector(), Tracker(), AnalysisSettings(), finder)
-    for n in range(5):
-        analyzer.analyze(raw_frame(n, 1.0 + 0.04 * n))
-    assert finder.looks == LOOKS[-1]
-    for n in range(6, 26, 2):
-        analyzer.analyze(raw_frame(n, 1.0 + 0.04 * n))
-    assert finder.looks == LOOKS[0]
-    for n in range(25, 25 + LOOK_AFTER):
-        analyzer.analyze(raw_frame(n, 1.0 + 0.04 * n))
-    assert finder.looks == LOOKS[0] + 1
 
 
 def test_networks_are_loaded_before_the_first_frame_comes() -> None:

@@ -18,6 +18,8 @@ def promises(*values: float) -> NDArray[np.float32]:
 
 
 NOBODY = np.zeros(3, np.bool_)
+UNEXPECTED, EXPECTED = promises(0.0, 0.0), promises(0.4, 0.4)
+VAIN_GLANCE, VAIN_HOPE = np.array([False]), np.array([True])
 
 
 def test_the_most_promising_spots_are_looked_at_and_no_more_than_there_is_time_for() -> None:
@@ -34,24 +36,38 @@ def test_however_many_faces_are_followed_half_of_the_looks_are_for_somebody_new(
 
 def test_what_was_looked_at_in_vain_waits_until_it_promises_more() -> None:
     memory = Memory()
-    memory.note_vain(spots(0), promises(0.3))
-    assert memory.news(spots(1, 100), promises(0.3, 0.06)).tolist() == pytest.approx([0.0, 0.06], abs=0.01)
-    assert memory.news(spots(1, 100), promises(0.5, 0.06)).tolist() == pytest.approx([0.2, 0.06], abs=0.01)
+    memory.note_vain(spots(0), promises(0.3), VAIN_GLANCE)
+    for glanced, left in ((0.3, 0.0), (0.5, 0.2)):
+        news = memory.news(spots(1, 100), promises(glanced, 0.06), UNEXPECTED)
+        assert news.tolist() == pytest.approx([left, 0.06], abs=0.01)
+
+
+def test_where_a_face_was_expected_in_vain_a_better_glance_is_news() -> None:
+    memory = Memory()
+    memory.note_vain(spots(0), promises(0.1), VAIN_HOPE)
+    assert memory.news(spots(0), promises(0.1), EXPECTED[:1])[0] == pytest.approx(0.0, abs=0.01)
+    assert memory.news(spots(0), promises(0.3), UNEXPECTED[:1])[0] == pytest.approx(0.2, abs=0.01)
+
+
+def test_a_face_expected_where_a_glance_was_in_vain_is_news() -> None:
+    memory = Memory()
+    memory.note_vain(spots(0), promises(0.1), VAIN_GLANCE)
+    assert memory.news(spots(0), promises(0.1), EXPECTED[:1])[0] == pytest.approx(0.4, abs=0.01)
 
 
 def test_a_vain_look_is_forgotten() -> None:
     memory = Memory()
-    memory.note_vain(spots(0), promises(0.3))
-    news = [float(memory.news(spots(0), promises(0.3))[0]) for _ in range(FORGET_AFTER + 1)]
+    memory.note_vain(spots(0), promises(0.3), VAIN_GLANCE)
+    news = [float(memory.news(spots(0), promises(0.3), UNEXPECTED[:1])[0]) for _ in range(FORGET_AFTER + 1)]
     assert news[0] < MIN_PROMISE
     assert news[-1] == pytest.approx(0.3)
 
 
 def test_the_latest_look_at_a_spot_counts() -> None:
     memory = Memory()
-    memory.note_vain(spots(0), promises(0.5))
-    memory.note_vain(spots(1), promises(0.1))
-    assert memory.news(spots(0), promises(0.3))[0] == pytest.approx(0.2, abs=0.01)
+    memory.note_vain(spots(0), promises(0.5), VAIN_GLANCE)
+    memory.note_vain(spots(1), promises(0.1), VAIN_GLANCE)
+    assert memory.news(spots(0), promises(0.3), UNEXPECTED[:1])[0] == pytest.approx(0.2, abs=0.01)
 
 
 @pytest.mark.parametrize("box", [(40, 40, 60, 70), (-30, -30, 20, 20), (180, 90, 230, 140), (-99, 0, -9, 40)])

@@ -30,6 +30,7 @@ class NetworkSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class RecognitionSettings(Struct, frozen=True, forbid_unknown_fields=True):
     model: Literal["auto", "dlib-resnet", "vggface2-resnet50"] = "auto"
     precision: Literal["auto", "fp32", "fp16", "int8"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Annotated[int, Meta(ge=0, le=64)] = 0
     max_batch: Annotated[int, Meta(ge=1, le=256)] = 16
     max_age_ms: Annotated[float, Meta(ge=0.0, le=1_000.0)] = 10.0

@@ -185,8 +185,8 @@ class EvidenceBook:
 
     def _judge(self, track: _TrackEvidence, identify: Callable[[Probe], Sequence[Candidate]]) -> Finding:
         weights = np.array([look.quality for look in track.looks], np.float32)
-        mean = np.average([look.probe for look in track.looks], axis=0, weights=weights)
-        length = float(np.linalg.norm(mean))
+        mean = (weights / weights.sum()) @ np.stack([look.probe for look in track.looks])
+        length = math.sqrt(float(mean @ mean))
         if length < 1e-6:
             return Finding("", reason="the looks disagree")
         fused = self._accepted(identify((mean / length).astype(np.float32)), self.threshold)

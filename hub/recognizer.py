@@ -1,18 +1,19 @@
 """From looks to verdicts: decode, embed, identify, weigh, decide. Blocking.
 
-Called in the one inference thread (`hub.batcher`), which owns everything here: evidence, the current
-gallery and the live consents. Crops and probes of strangers are dropped with the track's evidence.
+The three stages of `hub.batcher`: `prepare` and `infer` may run in several threads and touch nothing but the
+model; everything else belongs to the one thread of `judge`: evidence, the current gallery and the live
+consents. Crops and probes of strangers are dropped with the track's evidence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hub.embedding.port import Embedder, Embeddings
-from hub.evidence import EvidenceBook, EvidenceSettings, TrackKey
+from hub.embedding.port import Aligned, Embedder, Embeddings, staged
+from hub.evidence import EvidenceBook, EvidenceSettings, Probe, TrackKey
 from hub.gallery import Candidate, Gallery
 from hub.policy import LiveConsent, PolicySettings, Verdict, decide
 from hub.visitors import VisitorBook
@@ -62,7 +63,7 @@ class Recognizer:
         visitors: VisitorBook | None = None,
     ) -> None:
         self._visitors = visitors
-        self._embedder = embedder
+        self._model = staged(embedder)
         self._gallery = gallery
         self._consents = dict(consents)
         self._evidence = EvidenceBook(evidence, len(gallery.identities))
@@ -73,33 +74,51 @@ class Recognizer:
     def gallery(self) -> Gallery:
         return self._gallery
 
+    @property
+    def lanes(self) -> int:
+        """Batches that the model computes at once."""
+        return self._model.lanes
+
     def recognize(self, looks: Sequence[Look]) -> list[Verdict | RejectedLook]:
+        """A verdict for each look, in order: all stages, one after the other."""
+        return self.judge(looks, self.infer([self.prepare(look) for look in looks]))
+
+    def prepare(self, look: Look) -> Aligned | RejectedLook:
+        """What the network is given. In any thread."""
+        try:
+            crop = decode_crop(look.crop_jpeg, np.array(look.landmarks, np.float32))
+        except CropError as exc:
+            return RejectedLook(str(exc))
+        return self._model.align(crop)
+
+    def infer(self, prepared: Sequence[Aligned | RejectedLook]) -> list[Probe | RejectedLook]:
+        """The network, for those that were not rejected. In as many threads as there are lanes."""
+        faces = [p for p in prepared if not isinstance(p, RejectedLook)]
+        probes = iter(self._model.infer(faces) if faces else ())
+        return [p if isinstance(p, RejectedLook) else next(probes) for p in prepared]
+
+    def judge(
+        self, looks: Sequence[Look], inferred: Sequence[Probe | RejectedLook]
+    ) -> list[Verdict | RejectedLook]:
         """A verdict for each look, in order. `Verdict.ousted` names tracks to revoke."""
-        crops: list[FaceCrop] = []
-        rejected: dict[int, RejectedLook] = {}
-        for i, look in enumerate(looks):
-            try:
-                crops.append(decode_crop(look.crop_jpeg, np.array(look.landmarks, np.float32)))
-            except CropError as exc:
-                rejected[i] = RejectedLook(str(exc))
-        probes = iter(self._embedder.embed(crops))
+        candidates = self._search([p for p in inferred if not isinstance(p, RejectedLook)])
         results: list[Verdict | RejectedLook] = []
-        for i, look in enumerate(looks):
-            if i in rejected:
-                results.append(rejected[i])
+        for i, (look, probe) in enumerate(zip(looks, inferred, strict=True)):
+            if isinstance(probe, RejectedLook):
+                results.append(probe)
                 continue
-            verdict = self._judge(look, next(probes)[None])
-            for j, before in enumerate(looks[:i]):
+            verdict = self._judge(look, probe, next(candidates))
+            for j, before in enumerate(looks[:i] if verdict.ousted else ()):
                 # What this batch has granted so far is not on its way yet: it is taken back here.
                 is_ousted = before.key[:2] == look.key[:2] and before.track in verdict.ousted
-                if is_ousted and j not in rejected:
+                if is_ousted and not isinstance(results[j], RejectedLook):
                     results[j] = Verdict.veil(RIVAL_REASON)
             results.append(verdict)
         return results
 
     def embed_photos(self, crops: Sequence[FaceCrop]) -> Embeddings:
         """(N, D) embeddings for enrolment."""
-        return self._embedder.embed(crops)
+        return self._model.embed(crops)
 
     def nearest(self, embeddings: Embeddings, besides: str = "") -> Candidate | None:
         """The enrolled identity closest to any of the embeddings (N, D), other than `besides`."""
@@ -132,13 +151,18 @@ class Recognizer:
         """The tracks that are proven to be this identity."""
         return self._evidence.proven(identity)
 
-    def _judge(self, look: Look, probe: Embeddings) -> Verdict:
+    def _search(self, probes: Sequence[Probe]) -> Iterator[list[Candidate]]:
+        """Of each probe whom it is closest to: one search for a whole batch."""
+        return iter(self._gallery.identify(np.stack(probes), 2) if probes else ())
+
+    def _judge(self, look: Look, probe: Probe, candidates: list[Candidate]) -> Verdict:
         finding = self._evidence.look(
-            look.key, probe[0], look.quality, look.now,
-            lambda p: self._gallery.identify(p[None], 2)[0],
+            look.key, probe, look.quality, look.now,
+            # The probe itself was searched for with its batch; what is left is the mean of the looks.
+            lambda p: candidates if p is probe else self._gallery.identify(p[None], 2)[0],
         )  # fmt: skip
         if self._visitors is not None:
-            self._visitors.take(look.key, probe[0], look.quality, bool(finding.identity), look.now)
+            self._visitors.take(look.key, probe, look.quality, bool(finding.identity), look.now)
         verdict = replace(
             decide(finding, self._consents, look.node, self._policy, self._wall()),
             gallery_version=self._gallery.version,

@@ -84,6 +84,8 @@ class Registry:
         self._heartbeat_s = heartbeat_s
         self._liveness = liveness
         self._entries: dict[bytes, _Entry] = {}
+        self._by_session: dict[bytes, _Entry] = {}
+        """The same, for finding whom an answer is for."""
         self._outgoing: list[tuple[bytes, list[bytes]]] = []
 
     def __len__(self) -> int:
@@ -123,7 +125,7 @@ class Registry:
 
     def send(self, session: bytes, message: AnyMessage, payloads: Sequence[bytes], now: float) -> bool:
         """Queue a message; False where that session is over by now."""
-        entry = self._find(session)
+        entry = self._by_session.get(session)
         if entry is None:
             return False
         entry.line.send(message, payloads, now)
@@ -132,7 +134,7 @@ class Registry:
 
     def drop(self, route: bytes, reason: str) -> list[Happening]:
         """Forget a connection that cannot be reached, or must not be, any more."""
-        entry = self._entries.pop(route, None)
+        entry = self._forget(route)
         return [] if entry is None else [Lost(entry.peer, entry.session, reason)]
 
     def keep_only(self, allowed: Iterable[Peer], now: float) -> list[Happening]:
@@ -152,6 +154,7 @@ class Registry:
             entry.line.close(reason, now)
             self._collect(entry)
         self._entries.clear()
+        self._by_session.clear()
 
     def take_outgoing(self) -> list[tuple[bytes, list[bytes]]]:
         """(route, parts) of everything that is to go on the wire now, oldest first."""
@@ -190,8 +193,11 @@ class Registry:
             match event:
                 case SessionOpened(welcome):
                     happenings += self._leave_elsewhere(entry)
+                    self._forget(entry.route)
                     entry.session = welcome.session
                     self._entries[entry.route] = entry
+                    # Peers name their sessions: nobody takes another's answers by taking its name.
+                    self._by_session.setdefault(entry.session, entry)
                     happenings.append(Opened(entry.peer, entry.session))
                 case PeerLost(reason):
                     happenings.append(Lost(entry.peer, entry.session, reason))
@@ -199,8 +205,14 @@ class Registry:
                     happenings.append(Asked(entry.peer, entry.session, message, payloads))
         self._collect(entry)
         if not entry.line.is_open:
-            self._entries.pop(entry.route, None)
+            self._forget(entry.route)
         return happenings
+
+    def _forget(self, route: bytes) -> _Entry | None:
+        entry = self._entries.pop(route, None)
+        if entry is not None and self._by_session.get(entry.session) is entry:
+            del self._by_session[entry.session]
+        return entry
 
     def _leave_elsewhere(self, entry: _Entry) -> list[Happening]:
         """A node is one machine: a new connection of it replaces the earlier one."""
@@ -208,9 +220,6 @@ class Registry:
             return []
         earlier = [e.route for e in self._entries.values() if e.peer == entry.peer and e is not entry]
         return [h for route in earlier for h in self.drop(route, "came back over a new connection")]
-
-    def _find(self, session: bytes) -> _Entry | None:
-        return next((e for e in self._entries.values() if e.session == session), None)
 
     def _collect(self, entry: _Entry) -> None:
         self._outgoing += [(entry.route, parts) for parts in entry.line.take_outgoing()]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,12 +77,13 @@ class ServerSettings:
 class _Work:
     """The requests of one session that are being answered."""
 
-    queries: deque[tuple[FaceQuery, asyncio.Task[None]]] = field(default_factory=deque)
+    queries: dict[asyncio.Task[None], FaceQuery] = field(default_factory=dict)
+    """Oldest first."""
     admin: set[asyncio.Task[None]] = field(default_factory=set)
 
     def finished(self, task: asyncio.Task[None]) -> None:
         """A query is answered, or was given up."""
-        self.queries = deque(entry for entry in self.queries if entry[1] is not task)
+        self.queries.pop(task, None)
 
 
 class Server:
@@ -151,7 +151,7 @@ class Server:
 
     async def stop(self) -> None:
         """Say goodbye to every peer and close the socket."""
-        under_way = [task for work in self._work.values() for _, task in work.queries]
+        under_way = [task for work in self._work.values() for task in work.queries]
         under_way += [task for work in self._work.values() for task in work.admin]
         for task in [*self._tasks, *under_way]:
             task.cancel()
@@ -228,7 +228,7 @@ class Server:
     def _forget(self, session: bytes) -> None:
         work = self._work.pop(session, None)
         # Admin requests are finished: what was asked for is done even if nobody hears of it.
-        for _, task in work.queries if work is not None else ():
+        for task in work.queries if work is not None else ():
             task.cancel()
 
     def _start_answer(self, asked: Asked) -> None:
@@ -236,11 +236,12 @@ class Server:
         message = asked.message
         if isinstance(message, FaceQuery):
             if len(work.queries) >= self._settings.max_in_flight:
-                oldest, under_way = work.queries.popleft()
+                under_way = next(iter(work.queries))
+                oldest = work.queries.pop(under_way)
                 under_way.cancel()
                 self._refuse(oldest, "overloaded", "newer questions went first")
             query_task = asyncio.create_task(self._answer(asked))
-            work.queries.append((message, query_task))
+            work.queries[query_task] = message
             query_task.add_done_callback(work.finished)
         elif len(work.admin) >= MAX_ADMIN_REQUESTS:
             self._refuse(message, "overloaded", "too many requests at once; wait for the answers")

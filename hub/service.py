@@ -13,7 +13,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any
 
 from hub.audit.desk import AuditDesk
 from hub.audit.files import AuditFiles
@@ -59,7 +59,7 @@ def open_hub(settings: HubSettings, keys: KeyPair, wall: Callable[[], float] = t
     """Open store and model. Raises StoreError, ModelError."""
     store = OwnedStore(settings.files.people, os.environ)
     chosen = settings.recognition
-    embedder = open_embedder(chosen.model, threads=chosen.threads, precision=chosen.precision)
+    embedder = open_embedder(chosen.model, "auto", chosen.threads, chosen.precision, chosen.device)
     return Hub(settings, keys, store, embedder, wall)
 
 
@@ -102,12 +102,11 @@ class Hub:
             visitors,
         )
         recognition = settings.recognition
-        self._batcher: Batcher[Look, Verdict | RejectedLook] = Batcher(
-            self._recognizer.recognize,
-            recognition.max_batch,
-            recognition.max_age_ms / 1_000,
-            max(recognition.max_batch, recognition.max_waiting),
-        )
+        waiting = max(recognition.max_batch, recognition.max_waiting)
+        self._batcher: Batcher[Look, Any, Any, Verdict | RejectedLook] = Batcher(
+            self._recognizer, recognition.max_batch, recognition.max_age_ms / 1_000, waiting,
+            self._recognizer.lanes, os.cpu_count() or 1,
+        )  # fmt: skip
         signer = load_or_create(settings.files.signing_key)
         self._desk = PeopleDesk(
             store, self._recognizer, self._manifest, self._in_inference, self._people_changed, wall,
@@ -250,7 +249,7 @@ class Hub:
         )
         self._counts["questions"] += 1
         try:
-            verdict = await self._batcher.submit(look)
+            verdict = await self._batcher.submit(look, query.session)
         except Shed as exc:
             self._counts["shed"] += 1
             raise DeclinedError("overloaded", str(exc), retry_after_s=0.5) from exc
@@ -376,8 +375,8 @@ class Hub:
         return gallery.leveled_by(self._cohort), consents
 
     async def _in_inference(self, function: Callable[[], object]) -> object:
-        """Run a function in the inference thread, which owns the recognizer."""
-        return await self._batcher.call(cast("Callable[[], Verdict]", function))
+        """Run a function in the thread that owns what the recognizer knows."""
+        return await self._batcher.call(function)
 
     async def _report(self) -> None:
         """One line a second of what has happened, if anything has."""

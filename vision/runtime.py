@@ -1,7 +1,7 @@
 """The inference port: an ONNX file in, arrays in and out. No other file imports an inference library.
 
-OpenVINO on CPUs, ONNX Runtime where asked for or where OpenVINO is not installed (and, on the hub, for
-CUDA). Which is faster was measured, see docs/adr/0002-inference-runtime.md.
+OpenVINO on CPUs, ONNX Runtime where asked for or where OpenVINO is not installed, and on NVIDIA's GPUs (CUDA;
+the hub's models only). Which is faster was measured, see docs/adr/0002-inference-runtime.md.
 """
 
 from __future__ import annotations
@@ -32,6 +32,15 @@ SMALL_THREADS = 1
 """For networks of a few milliseconds: a second thread saves them nothing and costs as much again (4 looks of
 CenterFace: 10.7 ms of processor time on one thread, 15.0 on two; O-Net on 8 faces 4.4 and 7.8)."""
 RuntimeName = Literal["auto", "openvino", "onnxruntime"]
+DeviceName = Literal["cpu", "cuda"]
+DeviceChoice = Literal["auto", "cpu", "cuda"]
+CUDA = "CUDAExecutionProvider"
+NVIDIA_DRIVERS = (Path("/proc/driver/nvidia"), Path("/dev/nvmap"))
+"""Of cards, and of a Jetson."""
+NO_CUDA = (
+    "there is no GPU to compute on: install NVIDIA's driver, CUDA, cuDNN and onnxruntime-gpu "
+    '(in place of onnxruntime), or set [recognition] device = "cpu"'
+)
 Array = NDArray[Any]
 
 
@@ -58,19 +67,47 @@ def load_network(
     threads: int = 0,
     shape: tuple[int, ...] | None = None,
     exact: bool = True,
+    device: DeviceName = "cpu",
 ) -> Network:
     """Compile an ONNX file. threads: 0 leaves it to the runtime. shape: fixes a dynamic input. exact: compute
-    in float32 also where the processor has a faster, coarser number (bfloat16); int8 stays int8.
+    in float32 also where the processor or GPU has a faster, coarser number (bfloat16, TF32); int8 stays int8.
 
-    Raises ModelError where the file or the runtime cannot be used.
+    Raises ModelError where the file, the runtime or the device cannot be used.
     """
+    if device == "cuda":
+        if runtime == "openvino":
+            raise ModelError("OpenVINO does not compute on CUDA: use the runtime onnxruntime")
+        if not has_cuda():
+            raise ModelError(NO_CUDA)
+        return _OnnxRuntime(path, threads, [_cuda_options(exact)])
     if runtime == "auto":
         runtime = "openvino" if importlib.util.find_spec("openvino") else "onnxruntime"
     if importlib.util.find_spec(runtime) is None:
         raise ModelError(f"the runtime {runtime} is not installed: pip install {runtime}")
     if runtime == "openvino":
         return _OpenVino(path, threads, shape, exact)
-    return _OnnxRuntime(path, threads)
+    return _OnnxRuntime(path, threads, ["CPUExecutionProvider"])
+
+
+def chosen_device(choice: DeviceChoice) -> DeviceName:
+    """ "auto" takes a GPU where there is one. Raises ModelError for a GPU that is asked for and not there."""
+    if choice == "cuda" and not has_cuda():
+        raise ModelError(NO_CUDA)
+    return "cuda" if choice != "cpu" and has_cuda() else "cpu"
+
+
+def has_cuda() -> bool:
+    """Whether the installed ONNX Runtime is the one for CUDA, on a machine with NVIDIA's driver."""
+    if importlib.util.find_spec("onnxruntime") is None or not any(p.exists() for p in NVIDIA_DRIVERS):
+        return False
+    import onnxruntime as ort
+
+    return CUDA in ort.get_available_providers()
+
+
+def _cuda_options(exact: bool) -> tuple[str, dict[str, str]]:
+    """Convolutions by search at the first batch of each size; TF32 only where exactness is not asked for."""
+    return CUDA, {"cudnn_conv_algo_search": "EXHAUSTIVE", "use_tf32": "0" if exact else "1"}
 
 
 def has_native_half() -> bool:
@@ -161,16 +198,20 @@ class _OpenVino:
 
 
 class _OnnxRuntime:
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, providers: list[Any]) -> None:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(str(path), options, providers=providers)
         except Exception as exc:  # its exception types are private
             raise ModelError(f"ONNX Runtime cannot load {path}: {exc}") from exc
+        wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]
+        if wanted not in self._session.get_providers():
+            # It only prints what it lacks, and would compute on the processor.
+            raise ModelError(NO_CUDA)
         self._input = self._session.get_inputs()[0].name
         self._begun: list[Array] = []
 

@@ -2,7 +2,7 @@
 
 King, "High Quality Face Recognition with Deep Metric Learning", dlib blog, 2017. The chip it was trained
 on (150 px, aligned) is cut by dlib's own five-point predictor from the 224 px crop of the contract; the
-network itself runs as an ONNX graph (`dlib_onnx`), at a tenth of dlib's time. Owned by one thread.
+network itself runs as an ONNX graph (`dlib_onnx`), at a tenth of dlib's time.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hub.embedding.dlib_onnx import CHIP_PX, graph_path
-from hub.embedding.port import Embeddings, ModelManifest, normalized
+from hub.embedding.lanes import Lanes, lanes_of
+from hub.embedding.port import Aligned, Embeddings, ModelManifest, normalized
 from vision.crops import CROP_PX, GROWTH, FaceCrop
 from vision.errors import ModelError
 from vision.model_store import DLIB_FACE_MODEL, DLIB_LANDMARK_MODEL, asset_path
-from vision.runtime import RuntimeName, load_network
+from vision.runtime import DeviceName, RuntimeName, load_network
 
 CHIP_PADDING = 0.25
 MAX_BATCH = 32
@@ -43,26 +44,38 @@ class DlibResnet:
 
     manifest = MANIFEST
 
-    def __init__(self, threads: int = 0, runtime: RuntimeName = "auto") -> None:
+    def __init__(self, threads: int = 0, runtime: RuntimeName = "auto", device: DeviceName = "cpu") -> None:
         try:
             import dlib
         except ImportError as exc:
             raise ModelError("dlib is not installed: pip install dlib-bin") from exc
         self._dlib = dlib
         self._predictor = dlib.shape_predictor(str(asset_path(DLIB_LANDMARK_MODEL)))
-        self._network = load_network(graph_path(), runtime, threads)
+        self._lanes = Lanes(
+            lambda: load_network(graph_path(), runtime, threads, device=device), lanes_of(device)
+        )
+
+    @property
+    def lanes(self) -> int:
+        return self._lanes.count
 
     def embed(self, crops: Sequence[FaceCrop]) -> Embeddings:
         """(N, 128) embeddings of N crops, in order; N may be 0."""
-        raw = np.empty((len(crops), MANIFEST.dimension), np.float32)
-        for start in range(0, len(crops), MAX_BATCH // 2):
-            chips = np.stack([self.chip(crop) for crop in crops[start : start + MAX_BATCH // 2]])
+        return self.infer([self.align(crop) for crop in crops])
+
+    def infer(self, faces: Sequence[Aligned]) -> Embeddings:
+        """(N, 128) embeddings of N chips."""
+        raw = np.empty((len(faces), MANIFEST.dimension), np.float32)
+        for start in range(0, len(faces), MAX_BATCH // 2):
+            chips = np.stack(faces[start : start + MAX_BATCH // 2])
             # A face and its mirror image: what differs between the two is not the person.
             both = np.concatenate([chips, chips[:, :, ::-1]]).astype(np.float32)
-            raw[start : start + len(chips)] = (
-                self._network.run(both)[0].reshape(2, len(chips), -1).sum(axis=0)
-            )
+            raw[start : start + len(chips)] = self._lanes.run(both).reshape(2, len(chips), -1).sum(axis=0)
         return normalized(raw)
+
+    def align(self, crop: FaceCrop) -> Aligned:
+        """Its chip."""
+        return self.chip(crop)
 
     def chip(self, crop: FaceCrop) -> NDArray[np.uint8]:
         """The aligned face (150, 150, 3) uint8 RGB that the network was trained on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +40,12 @@ class ModelManifest:
         return self.threshold + self.per_tenfold * math.log10(max(1, people))
 
 
+Aligned = Any
+"""One face as a model's network is given it."""
+
+
 class Embedder(Protocol):
-    """One model, loaded. Blocking; owned by the hub's inference thread."""
+    """One model, loaded. Blocking; may be called in several threads."""
 
     @property
     def manifest(self) -> ModelManifest: ...
@@ -49,6 +53,46 @@ class Embedder(Protocol):
     def embed(self, crops: Sequence[FaceCrop]) -> Embeddings:
         """(N, D) embeddings of N crops, in order; N may be 0."""
         ...
+
+
+@runtime_checkable
+class StagedEmbedder(Embedder, Protocol):
+    """A model that separates what each face needs by itself from what is computed for many at once.
+
+    `embed(crops)` is `infer` of what `align` made of each.
+    """
+
+    @property
+    def lanes(self) -> int:
+        """Batches that are computed at once; one more waits for the first of them to end."""
+        ...
+
+    def align(self, crop: FaceCrop) -> Aligned: ...
+
+    def infer(self, faces: Sequence[Aligned]) -> Embeddings:
+        """(N, D) embeddings of N aligned faces, in order; N may be 0."""
+        ...
+
+
+class _Whole:
+    """A model that does everything in one step."""
+
+    lanes = 1
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.manifest = embedder.manifest
+        self.embed = embedder.embed
+
+    def align(self, crop: FaceCrop) -> Aligned:
+        return crop
+
+    def infer(self, faces: Sequence[Aligned]) -> Embeddings:
+        return self.embed(faces)
+
+
+def staged(embedder: Embedder) -> StagedEmbedder:
+    """The model in two stages; where it has one only, the first does nothing."""
+    return embedder if isinstance(embedder, StagedEmbedder) else _Whole(embedder)
 
 
 def normalized(raw: NDArray[np.float32]) -> Embeddings:

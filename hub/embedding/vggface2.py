@@ -16,14 +16,15 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
-from hub.embedding.port import Embeddings, ModelManifest, normalized
+from hub.embedding.lanes import Lanes, lanes_of
+from hub.embedding.port import Aligned, Embeddings, ModelManifest, normalized
 from hub.embedding.vggface2_graph import PRECISIONS, Precision, build_onnx
 from hub.embedding.vggface2_layers import CLASSIFIER, DIMENSION, MODEL_ID
 from hub.embedding.vggface2_weights import read_weights
 from vision.crops import FaceCrop
 from vision.errors import ModelError
 from vision.model_store import models_dir, sha256_of, write_atomically
-from vision.runtime import RuntimeName, has_native_half, load_network
+from vision.runtime import DeviceName, RuntimeName, has_native_half, load_network
 
 LICENCE = "VGGFace2: research and other non-commercial use only"
 PUBLISHED = {
@@ -34,6 +35,8 @@ PUBLISHED = {
 PrecisionName = Literal["auto", "fp32", "fp16", "int8"]
 MAX_BATCH = 16
 """Faces in one call of the network: about 40 MB each."""
+MAX_BATCH_CUDA = 256
+"""On a GPU, which has the memory and wants many at once."""
 MAX_RECORD_BYTES = 65_536
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
@@ -126,10 +129,10 @@ def import_weights(
     return graph_file("fp32")
 
 
-def chosen_precision(name: PrecisionName) -> Precision:
-    """ "auto" takes half precision where the processor computes in it, else the exact graph."""
+def chosen_precision(name: PrecisionName, device: DeviceName = "cpu") -> Precision:
+    """ "auto" takes half precision where the GPU or the processor computes in it, else the exact graph."""
     if name == "auto":
-        return "fp16" if has_native_half() else "fp32"
+        return "fp16" if device == "cuda" or has_native_half() else "fp32"
     return name
 
 
@@ -137,19 +140,39 @@ class Vggface2:
     """The installed model. Raises ModelError where it is missing or was altered."""
 
     def __init__(
-        self, runtime: RuntimeName = "auto", threads: int = 0, precision: PrecisionName = "auto"
+        self,
+        runtime: RuntimeName = "auto",
+        threads: int = 0,
+        precision: PrecisionName = "auto",
+        device: DeviceName = "cpu",
     ) -> None:
-        self.precision = chosen_precision(precision)
+        self.precision = chosen_precision(precision, device)
         path = checked_graph(self.precision)
         self.manifest = manifest()
-        self._network = load_network(path, runtime, threads, exact=self.precision != "fp16")
+        exact = self.precision != "fp16"
+        self._max_batch = MAX_BATCH_CUDA if device == "cuda" else MAX_BATCH
+        self._lanes = Lanes(
+            lambda: load_network(path, runtime, threads, exact=exact, device=device), lanes_of(device)
+        )
+
+    @property
+    def lanes(self) -> int:
+        return self._lanes.count
 
     def embed(self, crops: Sequence[FaceCrop]) -> Embeddings:
         """(N, 2048) embeddings of N crops, in order; N may be 0."""
-        raw = np.empty((len(crops), DIMENSION), np.float32)
-        for start in range(0, len(crops), MAX_BATCH):
-            batch = np.stack([crop.image_rgb for crop in crops[start : start + MAX_BATCH]])
-            raw[start : start + len(batch)] = self._network.run(batch)[0]
+        return self.infer([self.align(crop) for crop in crops])
+
+    def align(self, crop: FaceCrop) -> Aligned:
+        """Its pixels: this network takes the crop as it is."""
+        return crop.image_rgb
+
+    def infer(self, faces: Sequence[Aligned]) -> Embeddings:
+        """(N, 2048) embeddings of N pictures (224, 224, 3)."""
+        raw = np.empty((len(faces), DIMENSION), np.float32)
+        for start in range(0, len(faces), self._max_batch):
+            batch = np.stack(faces[start : start + self._max_batch])
+            raw[start : start + len(batch)] = self._lanes.run(batch)
         return normalized(raw)
 
 

@@ -171,3 +171,22 @@ def test_a_peer_that_leaves_is_forgotten(role: Role) -> None:
         Lost(peer, session(1), "said goodbye: no reason given")
     ]
     assert len(r) == 0
+
+
+def test_nobody_takes_the_answers_of_another_by_naming_its_session() -> None:
+    r = registry()
+    r.receive(b"r1", DOOR, hello(DOOR, 1), 0.0)
+    r.receive(b"r2", HALL, hello(HALL, 1), 0.0)
+    sent(r)
+    assert r.send(session(1), Revoke(session=session(1)), (), 0.1)
+    assert [route for route, _ in sent(r)] == [b"r1"]
+
+
+def test_a_session_that_was_replaced_or_dropped_gets_no_more_answers() -> None:
+    r = registry()
+    r.receive(b"r1", DOOR, hello(DOOR, 1), 0.0)
+    r.receive(b"r1", DOOR, hello(DOOR, 2), 0.1)
+    assert not r.send(session(1), Revoke(session=session(1)), (), 0.2)
+    assert r.send(session(2), Revoke(session=session(2)), (), 0.2)
+    r.drop(b"r1", "gone")
+    assert not r.send(session(2), Revoke(session=session(2)), (), 0.3)

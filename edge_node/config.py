@@ -90,6 +90,13 @@ class RecordSettings(Struct, frozen=True, forbid_unknown_fields=True):
     min_free_gb: Annotated[float, Meta(ge=0.0, le=1_000_000.0)] = 1.0
 
 
+class PublishSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    url: str = ""
+    user: str = ""
+    secret_file: str = ""
+    max_kbps: Annotated[int, Meta(ge=300, le=20_000)] = 8_000
+
+
 class EventSettings(Struct, frozen=True, forbid_unknown_fields=True):
     names: bool = False
     stranger_after_s: Annotated[float, Meta(ge=0.5, le=3_600.0)] = 3.0
@@ -125,6 +132,7 @@ class NodeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     hub: HubSettings = HubSettings()
     web: WebSettings = WebSettings()
     record: RecordSettings = RecordSettings()
+    publish: PublishSettings = PublishSettings()
     events: EventSettings = EventSettings()
     mqtt: MqttSettings = MqttSettings()
     webhook: WebhookSettings = WebhookSettings()

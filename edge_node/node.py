@@ -63,7 +63,8 @@ class Node:
         self._hub = HubLink(settings.hub, settings.name, self.metrics)
         self.status = NodeStatus(settings.name, self.metrics, lambda: self._hub.state, time.monotonic())
         self.mjpeg = MjpegSink()
-        self.webrtc = WebRtcSink(self._threads) if settings.web.enabled else None
+        has_live = settings.web.enabled or settings.publish.url != ""
+        self.webrtc = WebRtcSink(self._threads) if has_live else None
         self._tally = FrameTally()
         self._outputs = Outputs(settings, self._output_ports())
         self._release = self._make_release()
@@ -148,6 +149,7 @@ class Node:
             on_failure=self._fail_soon,
             call=self._threads.call,
             registry=self.metrics.registry,
+            live=self.webrtc,
         )
 
     def _nominal_fps(self) -> float:

@@ -11,16 +11,25 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import aiohttp
 from prometheus_client import CollectorRegistry
 
-from edge_node.config import NodeSettings, RecordSettings
+from edge_node.config import NodeSettings, PublishSettings, RecordSettings
+from edge_node.errors import ConfigError
 from edge_node.events.desk import NoticeCollector
 from edge_node.events.opening import open_desk
 from edge_node.events.outbox import Outbox
 from edge_node.frames import FrameSink
+from edge_node.secret_file import read_secret
+from edge_node.stream.publish import PublishCollector, RtspPublisher
 from edge_node.stream.recorder import Recorder
+from edge_node.stream.rtsp_client import PORTS
 from edge_node.stream.shelf import GB, RecordPlan, Shelf
+from edge_node.stream.webrtc import WebRtcSink
+from edge_node.stream.webrtc_rate import HEADROOM
+from edge_node.stream.whip import WhipPublisher
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +49,8 @@ class OutputPorts:
     call: Callable[..., None]
     """Runs a function on the event loop."""
     registry: CollectorRegistry
+    live: WebRtcSink | None
+    """Codes once for everybody; None where nobody can watch."""
 
 
 class Outputs:
@@ -52,12 +63,17 @@ class Outputs:
         self._recorder = self._make_recorder(settings.record, settings.name, ports.nominal_fps)
         ports.registry.register(NoticeCollector(self._outboxes))
 
+        self._publisher = self._make_publisher(settings.publish, ports.live)
+        ports.registry.register(PublishCollector(lambda: self._publisher))
+
     def sinks(self) -> list[FrameSink]:
         return [sink for sink in (self._recorder, self._desk) if sink is not None]
 
     async def run(self) -> None:
         """Keep connections up until cancelled."""
         parts = [] if self._desk is None else [_keep("notices", self._desk.run)]
+        if self._publisher is not None:
+            parts.append(_keep("publishing", self._publisher.run))
         await asyncio.gather(*parts, asyncio.Event().wait())
 
     def check_recording(self) -> str | None:
@@ -86,6 +102,23 @@ class Outputs:
         shelf = Shelf(path, plan, node)
         return Recorder(path, self._on_recorder_error, nominal_fps, shelf=shelf)
 
+    def _make_publisher(
+        self, publish: PublishSettings, live: WebRtcSink | None
+    ) -> RtspPublisher | WhipPublisher | None:
+        if not publish.url or live is None:
+            return None
+        scheme = check_publish_url(publish.url)
+        secret = read_secret(publish.secret_file, "publish.secret_file")
+        if scheme in PORTS:
+            limit_bps = publish.max_kbps * 1000 / HEADROOM
+            publisher = RtspPublisher(publish.url, publish.user, secret, limit_bps, live)
+            live.join(publisher)
+            return publisher
+        authorization = f"Bearer {secret}" if secret else ""
+        if publish.user:
+            authorization = aiohttp.BasicAuth(publish.user, secret, "utf-8").encode()
+        return WhipPublisher(publish.url, authorization, live)
+
     def _outboxes(self) -> list[Outbox]:
         return [] if self._desk is None else [receiver.outbox for receiver in self._desk.receivers]
 
@@ -93,6 +126,25 @@ class Outputs:
         log.error("%s", line)
         if self._is_once:
             self._on_failure(line)
+
+
+def check_publish_url(url: str) -> str:
+    """The scheme. Raises ConfigError, whose text never holds a password."""
+    try:
+        parts = urlsplit(url)
+        host, _, has_secret = parts.hostname, parts.port, "@" in parts.netloc
+    except ValueError:
+        host, has_secret = None, False
+    if has_secret:
+        raise ConfigError(
+            "publish.url must hold no user name or password: set publish.user, and the password's file as "
+            "publish.secret_file"
+        )
+    if not host or parts.scheme not in (*PORTS, "http", "https"):
+        raise ConfigError(
+            "publish.url must be an address such as rtsp://host:8554/door or https://host/door/whip"
+        )
+    return parts.scheme
 
 
 async def _keep(name: str, run: Callable[[], Awaitable[None]]) -> None:

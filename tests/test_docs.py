@@ -15,6 +15,7 @@ from edge_node.bridge import LoopCaller
 from edge_node.events.desk import NoticeCollector
 from edge_node.metrics import Metrics
 from edge_node.stream.mjpeg import MjpegSink, StreamCollector
+from edge_node.stream.publish import PublishCollector
 from edge_node.stream.webrtc import WebRtcCollector, WebRtcSink
 from protocol.messages import AnyMessage
 
@@ -72,6 +73,7 @@ def test_the_documented_metrics_are_those_of_the_code() -> None:
     metrics.registry.register(StreamCollector(sink))
     metrics.registry.register(WebRtcCollector(live))
     metrics.registry.register(NoticeCollector(list))
+    metrics.registry.register(PublishCollector(lambda: None))
     sink.close()
     live.close()
     loop.close()

@@ -11,8 +11,9 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from fractions import Fraction
+from typing import Protocol
 
 import av
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -39,12 +40,27 @@ MAX_FPS = 30.0
 FPS_SMOOTHING = 0.05
 
 
+class LiveViewer(Protocol):
+    """Somebody who gets coded frames. `offer` is called on the event loop and returns at once."""
+
+    @property
+    def is_watching(self) -> bool: ...
+
+    @property
+    def limit_bps(self) -> float: ...
+
+    @property
+    def dropped(self) -> int: ...
+
+    def offer(self, frame: CodedFrame) -> None: ...
+
+
 class Lane:
     """One codec: its encoder, rate, keyframe wishes and viewers. `code` runs in the encoding thread."""
 
     def __init__(self, codec: VideoCodec, call: LoopCaller, now: Callable[[], float]) -> None:
         self.codec = codec
-        self.viewers: tuple[Peer, ...] = ()
+        self.viewers: tuple[LiveViewer, ...] = ()
         """Replaced as a whole, never changed: both threads may walk through it."""
         self.encoded = 0
         self.bitrate_bps = 0
@@ -93,7 +109,9 @@ class Lane:
         packet.pts, packet.time_base = pts, Fraction(1, CLOCK)
         self.encoded += 1
         self._on_way += 1
-        self._call.call(self._deliver, CodedFrame(packet, is_key, frame.captured_at, len(data)))
+        shape = encoder.shape
+        coded = CodedFrame(packet, is_key, frame.captured_at, len(data), shape.width, shape.height)
+        self._call.call(self._deliver, coded)
 
     def _encoder_for(self, frame: MaskedFrame, limits_bps: Sequence[float], fps: float) -> Encoder:
         height, width = frame.image.shape[:2]
@@ -153,7 +171,7 @@ class WebRtcSink:
 
     def push(self, frame: MaskedFrame) -> None:
         """Take a frame; returns at once."""
-        if self._peers:
+        if any(lane.viewers for lane in self._lanes.values()):
             self._mailbox.put(frame)
 
     def close(self) -> None:
@@ -170,16 +188,49 @@ class WebRtcSink:
         if len(self._peers) >= self._max_viewers:
             raise ViewersFull(f"{self._max_viewers} viewers are watching already")
         name = secrets.token_urlsafe(18)
+        peer = self._make_peer(lambda closed: self._leave(name, closed))
+        self._peers[name] = peer
+        answer = await peer.answer(offer_sdp, addresses)
+        self.join(peer, peer.codec)
+        return name, answer
+
+    async def invite(
+        self, ask: Callable[[str], Awaitable[str]], addresses: Sequence[str], on_closed: Callable[[], None]
+    ) -> Peer:
+        """Send to a server that takes our offer: `ask` gets it and returns the answer (see `Peer.call`)."""
+
+        def closed(peer: Peer) -> None:
+            self.leave(peer)
+            on_closed()
+
+        peer = self._make_peer(closed)
+        await peer.call(ask, addresses)
+        self.join(peer, peer.codec)
+        return peer
+
+    def join(self, viewer: LiveViewer, codec: VideoCodec = VideoCodec.H264) -> None:
+        """Give coded frames to somebody who is no browser, too."""
+        lane = self._lanes[codec]
+        lane.viewers = (*lane.viewers, viewer)
+
+    def leave(self, viewer: LiveViewer) -> None:
+        """No more. May be called twice."""
+        for lane in self._lanes.values():
+            if viewer in lane.viewers:
+                self._missed += viewer.dropped
+                lane.viewers = tuple(other for other in lane.viewers if other is not viewer)
+
+    def wish_keyframe(self, codec: VideoCodec = VideoCodec.H264) -> None:
+        """From any thread."""
+        self._lanes[codec].ask_keyframe(0.0)
+
+    def _make_peer(self, on_closed: Callable[[Peer], None]) -> Peer:
         peer = Peer(PeerPorts(
             on_keyframe_wish=lambda patience_s: self._lanes[peer.codec].ask_keyframe(patience_s),
             sending_bps=lambda: self._lanes[peer.codec].sending_bps(),
-            on_closed=lambda closed: self._leave(name, closed),
+            on_closed=on_closed,
         ), self._now)  # fmt: skip
-        self._peers[name] = peer
-        answer = await peer.answer(offer_sdp, addresses)
-        lane = self._lanes[peer.codec]
-        lane.viewers = (*lane.viewers, peer)
-        return name, answer
+        return peer
 
     def find(self, name: str) -> Peer | None:
         return self._peers.get(name)
@@ -190,10 +241,8 @@ class WebRtcSink:
             await peer.close()
 
     def _leave(self, name: str, peer: Peer) -> None:
-        if self._peers.pop(name, None) is not None:
-            self._missed += peer.dropped
-        for lane in self._lanes.values():
-            lane.viewers = tuple(viewer for viewer in lane.viewers if viewer is not peer)
+        self._peers.pop(name, None)
+        self.leave(peer)
 
     # --- encoding thread ------------------------------------------------------------------------
 

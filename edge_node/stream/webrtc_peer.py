@@ -12,7 +12,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,15 +152,8 @@ class Peer:
         if offered.count("video") != 1:
             raise OfferRefused("the offer must have one video section, to receive")
         connection = self._connection
-        connection.on("connectionstatechange", self._on_state)
         connection.on("datachannel", self._on_channel)
-        transceiver = connection.addTransceiver(self._track, direction="sendonly")
-        wanted = {f"video/{codec}".lower(): n for n, codec in enumerate(VideoCodec)} | {"video/rtx": 9}
-        known = RTCRtpSender.getCapabilities("video").codecs
-        usable = [c for c in known if c.mimeType.lower() in wanted]
-        transceiver.setCodecPreferences(sorted(usable, key=lambda c: wanted[c.mimeType.lower()]))
-        self._sender = transceiver.sender
-        watch(self._sender, Feedback(self._wish_keyframe, self._on_estimate, self._on_loss, self._on_report))
+        self._prepare(list(VideoCodec))
         # Names ending in .local would be asked for all over the network. The browser's own checks tell
         # where it is, and tell it sooner; candidates may also follow, so the list is left open.
         offer_sdp = _END_OF_CANDIDATES.sub("", _MDNS_CANDIDATE.sub("", offer_sdp))
@@ -169,11 +162,47 @@ class Peer:
             offer_addresses(connection, addresses)
         await connection.setLocalDescription(await connection.createAnswer())
         sdp = connection.localDescription.sdp
-        video = next(m for m in SessionDescription.parse(sdp).media if m.kind == "video")
+        self._note_codec(sdp)
+        return sdp
+
+    async def call(self, ask: Callable[[str], Awaitable[str]], addresses: Sequence[str]) -> None:
+        """Offer to send H.264, as WHIP has it: `ask` gets the offer, with our candidates on `addresses` (all
+        if empty), and returns the answer. Raises OfferRefused and what `ask` raises; the peer is closed then.
+        """
+        connection = self._connection
+        try:
+            self._prepare([VideoCodec.H264])
+            if addresses:
+                offer_addresses(connection, addresses)
+            await connection.setLocalDescription(await connection.createOffer())
+            answer = await ask(connection.localDescription.sdp)
+        except BaseException:
+            await self.close()
+            raise
+        try:
+            await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+            self._note_codec(answer)
+        except Exception as exc:
+            await self.close()
+            raise OfferRefused(f"its answer cannot be used ({type(exc).__name__})") from exc
+        self._deadline = asyncio.get_running_loop().call_later(CONNECT_S, self._give_up_unless_watching)
+
+    def _prepare(self, codecs: Sequence[VideoCodec]) -> None:
+        """Make ready to send one of these, the first if possible."""
+        self._connection.on("connectionstatechange", self._on_state)
+        transceiver = self._connection.addTransceiver(self._track, direction="sendonly")
+        wanted = {f"video/{codec}".lower(): n for n, codec in enumerate(codecs)} | {"video/rtx": 9}
+        known = RTCRtpSender.getCapabilities("video").codecs
+        usable = [c for c in known if c.mimeType.lower() in wanted]
+        transceiver.setCodecPreferences(sorted(usable, key=lambda c: wanted[c.mimeType.lower()]))
+        self._sender = transceiver.sender
+        watch(self._sender, Feedback(self._wish_keyframe, self._on_estimate, self._on_loss, self._on_report))
+
+    def _note_codec(self, answer_sdp: str) -> None:
+        video = next(m for m in SessionDescription.parse(answer_sdp).media if m.kind == "video")
         if not video.port or not video.rtp.codecs:
             raise OfferRefused("the offer has neither H.264 (packetization mode 1) nor VP8")
         self.codec = VideoCodec(video.rtp.codecs[0].name.upper())
-        return sdp
 
     async def add_candidates(self, fragment: str) -> None:
         """Candidates that follow the offer (RFC 8840). Raises OfferRefused."""

@@ -26,6 +26,9 @@ class CodedFrame:
     captured_at: float
     """Monotonic seconds."""
     size_bytes: int
+    width: int = 0
+    height: int = 0
+    """Of the coded picture, pixels."""
 
 
 class FrameQueue:

@@ -2,7 +2,7 @@
 
 Owns the socket, the registry of sessions and the tasks that answer requests; what an answer says is
 the `Handler`'s (hub/service.py). A key that is not in the allow-list folder gets no byte. The folder
-is read again every second: a key that was removed loses its session then.
+is looked at every second: a key that was removed loses its session then.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import zmq
 import zmq.asyncio
 from zmq.auth.asyncio import AsyncioAuthenticator
 
+from hub.allow_list import AllowList
 from hub.errors import DeclinedError, StartError
 from hub.registry import Asked, Happening, Lost, Opened, Registry
 from protocol import limits
-from protocol.errors import KeyFileError
-from protocol.keys import KeyPair, Peer, scan_public_keys
+from protocol.keys import KeyPair, Peer
 from protocol.messages import AnyMessage, FaceQuery, NodeReport, Refusal, RefusalCode, Request, clip
 from protocol.session import HEARTBEAT_S, LIVENESS, HubFacts
 
@@ -92,11 +92,9 @@ class Server:
     def __init__(self, settings: ServerSettings, keys: KeyPair, allow_list: Path, handler: Handler) -> None:
         self._settings = settings
         self._keys = keys
-        self._folder = allow_list
+        self._allow_list = AllowList(allow_list)
         self._handler = handler
         self._registry = Registry(handler.facts, settings.max_peers, settings.heartbeat_s, settings.liveness)
-        self._allowed: dict[bytes, Peer] = {}
-        self._problems: list[str] = []
         self._work: dict[bytes, _Work] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._context: zmq.asyncio.Context | None = None
@@ -110,7 +108,7 @@ class Server:
     @property
     def let_in(self) -> frozenset[Peer]:
         """Whom the allow-list names at this moment."""
-        return frozenset(self._allowed.values())
+        return frozenset(self._allow_list.peers.values())
 
     @property
     def registry(self) -> Registry:
@@ -118,7 +116,7 @@ class Server:
 
     async def start(self) -> None:
         """Listen. Raises StartError where that is not possible."""
-        self._read_allow_list()
+        self._allow_list.read()
         self._context = zmq.asyncio.Context()
         # Before the socket: a connection that finds no authenticator would be let in.
         self._auth = AsyncioAuthenticator(self._context)
@@ -170,7 +168,7 @@ class Server:
 
     def callback(self, domain: str, key: bytes) -> bool:
         """Asked by the ZAP authenticator for every new connection; the key is in Z85."""
-        return key in self._allowed
+        return key in self._allow_list.peers
 
     def push(self, session: bytes, message: AnyMessage) -> bool:
         """Send a message that was not asked for; False where that session is over."""
@@ -189,7 +187,7 @@ class Server:
         route, *parts = frames
         if not parts:
             return
-        peer = self._allowed.get(_proven_key(parts[0]))
+        peer = self._allow_list.peers.get(_proven_key(parts[0]))
         if peer is None:  # its key was removed while it was connected
             return
         now = time.monotonic()
@@ -203,8 +201,8 @@ class Server:
             self._take(self._registry.poll(now))
             if now >= next_read_at:
                 next_read_at = now + ALLOW_LIST_EVERY_S
-                self._read_allow_list()
-                self._take(self._registry.keep_only(self._allowed.values(), now))
+                self._allow_list.read()
+                self._take(self._registry.keep_only(self._allow_list.peers.values(), now))
             self._flush()
             deadline = min(self._registry.next_deadline(now), next_read_at)
             await asyncio.sleep(min(max(deadline - time.monotonic(), 0.0), LONGEST_WAIT_S))
@@ -290,16 +288,6 @@ class Server:
             dropped = self._registry.drop(route, f"cannot be reached: {exc.strerror}")
             self.unreachable += len(dropped)
             self._take(dropped)
-
-    def _read_allow_list(self) -> None:
-        try:
-            self._allowed, problems = scan_public_keys(self._folder)
-        except KeyFileError as exc:
-            self._allowed, problems = {}, [str(exc)]
-        for problem in problems:
-            if problem not in self._problems:  # once, not every second
-                log.error("allow-list: %s", problem)
-        self._problems = problems
 
 
 def _proven_key(frame: zmq.Frame) -> bytes:

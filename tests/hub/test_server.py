@@ -282,4 +282,4 @@ async def test_two_hubs_do_not_share_an_address(keys: Keyring) -> None:
 
 async def read_allow_list(server: Server) -> None:
     """What the server does by itself every second."""
-    server._read_allow_list()
+    server._allow_list.read()

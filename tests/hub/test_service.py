@@ -112,7 +112,7 @@ class World:
     @asynccontextmanager
     async def node(self, name: str) -> AsyncIterator[RawClient]:
         keys = self.keys.client(name)
-        self.hub._server._read_allow_list()  # what it does by itself every second
+        self.hub._server._allow_list.read()  # what it does by itself every second
         async with connected(self.hub.address, keys, self.keys.hub.public) as client:
             assert isinstance(await client.greet(Peer(name, "node")), Welcome)
             yield client
@@ -120,7 +120,7 @@ class World:
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[Admin]:
         keys = self.keys.client("me", "admin")
-        self.hub._server._read_allow_list()
+        self.hub._server._allow_list.read()
         async with connected(self.hub.address, keys, self.keys.hub.public) as client:
             assert isinstance(await client.greet(Peer("me", "admin")), Welcome)
             yield Admin(client)

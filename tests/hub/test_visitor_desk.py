@@ -146,7 +146,7 @@ async def test_nobody_is_shown_at_a_camera_that_groups_visitors(world: World) ->
 
 async def test_a_node_that_comes_back_hears_of_it(world: World) -> None:
     keys = world.keys.client("door")
-    world.hub._server._read_allow_list()
+    world.hub._server._allow_list.read()
     async with world.admin() as admin:
         for visit in range(2):
             async with connected(world.hub.address, keys, world.keys.hub.public) as node:

@@ -45,7 +45,7 @@ class System:
         names = sorted(set(views) | {peer.name for peer in let_in if peer.role == "node"})
         return web.json_response(
             {
-                "hub": _hub_json(ports, now), "health": _health(ports, views),
+                "hub": _hub_json(ports, now), "health": _health(ports, views) + _unseen(names, views),
                 "nodes": [_node_json(name, views.get(name), ports, now) for name in names],
                 "pace": [
                     [round(p.at - now, 1), round(p.questions, 1), round(p.reveals, 1), round(p.veils, 1)]
@@ -108,6 +108,14 @@ def _health(ports: PagePorts, views: dict[str, NodeView]) -> list[dict[str, str]
             share = f"{view.report.fully_veiled:.0%}"
             found.append({"level": "warn", "text": f"{name}: {share} of its pictures are veiled in full."})
     return found
+
+
+def _unseen(names: list[str], views: dict[str, NodeView]) -> list[dict[str, str]]:
+    return [
+        {"level": "warn", "text": f"{name}: has a key and has not connected since the hub's start."}
+        for name in names
+        if name not in views
+    ]
 
 
 def _node_json(name: str, view: NodeView | None, ports: PagePorts, now: float) -> dict[str, Any]:

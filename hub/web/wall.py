@@ -17,6 +17,7 @@ from hub.web.context import CONTEXT
 from hub.web.ports import PagePorts
 from hub.web.replies import answers, ports_of, refusal
 from hub.web.shell import Shell
+from protocol.tickets import check_ticket
 
 EVENT_EVERY_S = 0.5
 """How soon a change reaches a page."""
@@ -78,8 +79,11 @@ class Wall:
             return refusal(404, "There is no such camera.")
         if not view.address:
             return refusal(409, "This camera serves no pictures to browsers.")
-        ticket = request.app[CONTEXT].issue_ticket(user, camera)
-        return web.json_response({"url": view.address, "ticket": ticket})
+        context = request.app[CONTEXT]
+        text, now = context.issue_ticket(user, camera), context.wall()
+        ticket = check_ticket(text, camera, ports_of(request).public_key.public_bytes_raw(), now)
+        lasts_s = round(ticket.expires - now, 1)
+        return web.json_response({"url": view.address, "ticket": text, "lasts_s": lasts_s})
 
     async def _tell(self, request: web.Request) -> web.StreamResponse:
         user, clock = user_of(request), ports_of(request).clock

@@ -23,6 +23,8 @@ const WHY = {
   opening: "The node is opening its camera.",
 };
 
+const delay = (ms) => (ms < 10000 ? `${ms} ms` : `${Math.round(ms / 1000)} s`);
+
 class Tile {
   constructor(name) {
     this.name = name;
@@ -47,7 +49,7 @@ class Tile {
         make("div.bottom", {}, make("h2", {}, name), make("div.counts", {}, this.shown, this.veiled))),
       make("div.foot", {}, this.names, this.detail));
     this.live = new LiveVideo(this.video, () => this.ticket(), {
-      onPlaying: () => this.playing(), onFailed: (isFinal) => this.failed(isFinal), onAge: (ms) => this.aged(ms),
+      onPlaying: () => this.playing(), onFailed: (isFinal, status) => this.failed(isFinal, status), onAge: (ms) => this.aged(ms),
     });
     this.picture.addEventListener("load", () => { this.picture.hidden = false; this.words.hidden = true; });
     this.picture.addEventListener("error", () => {
@@ -87,12 +89,14 @@ class Tile {
     this.words.hidden = true;
   }
 
-  failed(isFinal) {
+  failed(isFinal, status) {
+    // This camera writes names into its picture, and they are not for this user.
+    this.isForbidden = status === 403;
     this.video.hidden = true;
     this.age.hidden = true;
     this.words.hidden = false;
     if (isFinal) this.isFinal = true;
-    if (!this.isPlaying || document.hidden) return;
+    if (!this.isPlaying || document.hidden || this.isForbidden) return;
     if (!isFinal) this.videoRetry = setTimeout(() => { if (this.isPlaying) this.live.start(); }, VIDEO_RETRY_MS);
     this.pictures();
   }
@@ -112,7 +116,7 @@ class Tile {
   }
 
   aged(ms) {
-    setText(this.age, `${Math.round(ms)} ms`);
+    setText(this.age, delay(Math.round(ms)));
     this.age.hidden = false;
   }
 
@@ -120,6 +124,7 @@ class Tile {
     this.camera = camera;
     const report = camera.report;
     let [level, words] = STANDING[camera.standing] || ["wait", camera.standing];
+    if (camera.standing === "away" && !camera.has_pictures) words = "Not connected";
     if (camera.standing === "live" && report && report.fully_veiled > 0.9) [level, words] = ["wait", "Live, veiled in full"];
     this.element.dataset.standing = camera.standing;
     this.state.dataset.level = level;
@@ -128,15 +133,15 @@ class Tile {
     setText(this.veiled.querySelector("b"), report ? String(report.veiled) : "–");
     this.showNames(seesNames ? camera.names || [] : []);
     setText(this.detail, report
-      ? `${report.fps.toFixed(0)} fps · ${report.p95_ms} ms veiling${camera.mode === "reveal-consented" ? "" : ` · ${camera.mode}`} · ${plural(report.viewers, "viewer")}`
-      : WHY[camera.standing] || "");
+      ? `${report.fps.toFixed(0)} fps · ${delay(report.p95_ms)} veiling${camera.mode === "reveal-consented" ? "" : ` · ${camera.mode}`} · ${plural(report.viewers, "viewer")}`
+      : "No numbers from this node");
     const note = camera.notice || (camera.standing === "live" || camera.standing === "opening" ? "" : WHY[camera.standing] || "");
     setText(this.note, note);
     this.note.hidden = !note;
     const counts = report ? `${plural(report.shown, "person", "people")} shown, ${plural(report.veiled, "face")} veiled` : "no numbers";
     const label = `${camera.name}: ${words}, ${counts}. ${this.isFull() ? "Leave" : "Open"} full screen`;
     if (this.open.getAttribute("aria-label") !== label) this.open.setAttribute("aria-label", label);
-    setText(this.words, camera.has_pictures ? "Connecting…" : "This node serves no picture");
+    setText(this.words, this.isForbidden ? "This camera writes names into its picture, and you may not see names." : camera.has_pictures ? "Connecting…" : "");
     if (camera.has_pictures && camera.standing !== "failed") this.play();
     else if (this.isPlaying) this.stop();
   }

@@ -7,10 +7,12 @@ const PING_EVERY_MS = 1000;
 const CLOCK_SAMPLES = 10;
 const AGE_SAMPLES = 12;
 const RTP_TICKS_PER_MS = 90;
+const RENEW_AFTER = 0.6; // of a ticket's life
+const RETRY_MS = 5000;
 
 export class LiveVideo {
   // `address` gives {url, ticket} anew for every try. `onPlaying()` once pictures appear, `onFailed(isFinal)`
-  // when they will not or no longer come, `onAge(ms)` now and then: from a picture's capture to its appearing.
+  // (with the node's status) when they will not or no longer come, `onAge(ms)` now and then: from a picture's capture to its appearing.
   constructor(video, address, { onPlaying, onFailed, onAge }) {
     this.video = video;
     this.address = address;
@@ -32,7 +34,7 @@ export class LiveVideo {
     this.listen(peer, peer.createDataChannel("clock", { ordered: false, maxRetransmits: 0 }));
     this.timer = setTimeout(() => this.fail(peer, false), FIRST_PICTURE_MS);
     try {
-      const { url, ticket } = await this.address();
+      const { url, ticket, lasts_s: lastsS } = await this.address();
       await peer.setLocalDescription();
       const headers = { Authorization: `Bearer ${ticket}` };
       const answer = await fetch(new URL("whep", url), {
@@ -44,18 +46,35 @@ export class LiveVideo {
         return;
       }
       if (!answer.ok) {
-        this.fail(peer, answer.status === 404 || answer.status === 400);
+        this.fail(peer, [400, 403, 404].includes(answer.status), answer.status);
         return;
       }
       this.session = session;
+      this.renewing = setTimeout(() => this.renew(peer), lastsS * RENEW_AFTER * 1000);
       await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
     } catch (error) {
       this.fail(peer, false);
     }
   }
 
+  // The session ends with its ticket: a new one prolongs it, as long as the user may watch.
+  async renew(peer) {
+    try {
+      const { ticket, lasts_s: lastsS } = await this.address();
+      if (this.peer !== peer) return;
+      const headers = { Authorization: `Bearer ${ticket}` };
+      const answer = await fetch(this.session.url, { method: "PUT", headers });
+      if (this.peer !== peer) return;
+      if (answer.ok) this.session.headers = headers;
+      this.renewing = setTimeout(() => this.renew(peer), answer.ok ? lastsS * RENEW_AFTER * 1000 : RETRY_MS);
+    } catch {
+      if (this.peer === peer) this.renewing = setTimeout(() => this.renew(peer), RETRY_MS);
+    }
+  }
+
   stop() {
     clearTimeout(this.timer);
+    clearTimeout(this.renewing);
     clearTimeout(this.lost);
     clearInterval(this.pinging);
     hangUp(this.session);
@@ -66,10 +85,10 @@ export class LiveVideo {
     this.video.srcObject = null;
   }
 
-  fail(peer, isFinal) {
+  fail(peer, isFinal, status = 0) {
     if (this.peer !== peer) return;
     this.stop();
-    this.tell.onFailed(isFinal);
+    this.tell.onFailed(isFinal, status);
   }
 
   follow(peer) {

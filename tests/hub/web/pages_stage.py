@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from hub.signing import load_or_create
 from hub.web.access import Role, User
 from hub.web.app import build_app
 from hub.web.context import WebContext
@@ -78,7 +78,8 @@ async def _body(answer: aiohttp.ClientResponse) -> Any:
 async def pages(world: World, detector: FakeDetector | None = None) -> AsyncIterator[Client]:
     """The pages of a hub that runs."""
     hub = world.hub
-    tickets = TicketOffice(Ed25519PrivateKey.generate(), 60.0, lambda: world.wall)
+    key = load_or_create(hub._settings.files.signing_key)
+    tickets = TicketOffice(key, 60.0, lambda: world.wall)
     context = WebContext(
         audit=hub._audit, accounts=Accounts(), wall=lambda: world.wall,  # type: ignore[arg-type]
         let_in=lambda: hub._server.let_in, issue_ticket=tickets.issue, pages=hub.for_pages(), is_tls=False,

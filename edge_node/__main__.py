@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 import signal
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from edge_node.bench import measure
 from edge_node.bench_report import show
+from edge_node.capture.listing import everything
 from edge_node.config import NodeSettings
 from edge_node.errors import NodeError
 from edge_node.node import Node
@@ -76,6 +78,22 @@ def run(
         # A mistake of ours: its text could hold anything, so only its kind is told.
         typer.echo(f"veilcast-node: internal error ({type(exc).__name__}); --verbose shows more", err=True)
         raise typer.Exit(70) from exc
+
+
+@app.command(epilog="Examples: veilcast-node sources · veilcast-node sources --json")
+def sources(
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list instead of lines.")] = False,
+) -> None:
+    """List what this machine can take pictures from, with the line for node.toml."""
+    found = everything()
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(one) for one in found]))
+        return
+    for one in found:
+        typer.echo(one.name)
+        typer.echo(f'  [source] spec = "{one.spec}"')
+        for line in (*one.formats, *([one.note] if one.note else [])):
+            typer.echo(f"  {line}")
 
 
 @app.command(epilog="Examples: veilcast-node bench · veilcast-node bench --json")

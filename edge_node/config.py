@@ -19,6 +19,11 @@ Seconds = Annotated[float, Meta(ge=0.0, le=60.0)]
 class SourceSettings(Struct, frozen=True, forbid_unknown_fields=True):
     spec: str = "demo"
     once: bool = False
+    rotate: Literal[0, 90, 180, 270] = 0
+    transport: Literal["tcp", "udp"] = "tcp"
+    width: Annotated[int, Meta(ge=160, le=7680)] = 1280
+    height: Annotated[int, Meta(ge=120, le=4320)] = 720
+    fps: Annotated[float, Meta(ge=1.0, le=120.0)] = 25.0
 
 
 class DetectSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -231,7 +231,13 @@ class Node:
 
     def _open_source(self) -> FrameSource:
         source = self._settings.source
-        opened = open_source(source.spec, SourceOptions(loop=not source.once))
+        opened = open_source(
+            source.spec,
+            SourceOptions(
+                loop=not source.once, width=source.width, height=source.height, fps=source.fps,
+                rtsp_transport=source.transport, rotate=source.rotate,
+            ),
+        )  # fmt: skip
         self._analysis.prepare(opened.info.width, opened.info.height, PREPARE_S)
         return opened
 

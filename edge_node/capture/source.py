@@ -108,6 +108,8 @@ class SourceOptions:
     rtsp_transport: str = "tcp"
     """`tcp` loses nothing and passes firewalls; `udp` is for cameras that know nothing else."""
     timeout_s: float = NETWORK_TIMEOUT_S
+    rotate: int = 0
+    """Degrees clockwise by which every picture is turned: 0, 90, 180 or 270."""
 
 
 def label_of(url: str) -> str:

@@ -49,7 +49,7 @@ def test_numbers_and_device_paths_are_cameras(spec: str, device: str | None) -> 
         ("99999999999999999999", "no camera number"),
         ("ftp://host/clip.mp4", "ftp:// is not a source"),
         ("/no/such/clip.mp4", "there is no file /no/such/clip.mp4"),
-        ("/tmp", "is a folder"),
+        ("/proc", "/proc holds no video file"),
         ("/dev/video250", "no camera at /dev/video250; cameras found: "),
     ],
 )

@@ -124,7 +124,7 @@ class LivenessWatch:
         return Observation(
             path=o.path, track=o.track, state=o.state, evidence=o.evidence, box_xyxy=o.box_xyxy,
             score=o.score, unseen_s=o.unseen_s, trusted=o.trusted and not watched.suspicion.is_suspected,
-            landmarks=o.landmarks, watched=watched.has_passed,
+            landmarks=o.landmarks, watched=watched.has_passed, sure=o.sure,
         )  # fmt: skip
 
     def _look(self, scene: _Scene, face: Observation, now: float) -> None:

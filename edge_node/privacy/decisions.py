@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from edge_node.frames import ShownFace
-from edge_node.privacy.timeline import Region, grow
+from edge_node.privacy.timeline import Region, covered, grow
 from edge_node.tracking.track import Box, Evidence
 from protocol.messages import FaceDecision, Revoke
 
@@ -147,6 +147,8 @@ class Plan:
 
 STALE = (Evidence.COASTED, Evidence.BACKFILLED)
 """Nobody was seen there at this instant."""
+COVERS = 0.2
+"""Share of a shown face from which one counts that was never sure to be a face, and is not seen now."""
 
 
 def plan(regions: Iterable[Region], leases: Leases, now: float, veil_growth: float) -> Plan:
@@ -155,15 +157,20 @@ def plan(regions: Iterable[Region], leases: Leases, now: float, veil_growth: flo
     A face is shown if its region is trusted, its track holds a live lease at `now`, and it meets
     no veiled face (as grown by `veil_growth` for painting); that last rule is applied until nothing
     changes. A veiled region that only coasts, or is carried back, has been grown for its age already and may
-    hold nobody by now: it counts as it is. It is painted all the same.
+    hold nobody by now: it counts as it is; where no detector was ever sure of it, only if it covers enough of
+    the shown face. It is painted all the same.
     """
     veiled: list[Box] = []
     stale: list[Box] = []
+    guesses: list[Box] = []
     candidates: list[tuple[Region, Lease]] = []
     for region in regions:
         lease = leases.live(region.track, now) if region.trusted else None
         if lease is None:
-            (stale if region.evidence in STALE else veiled).append(region.box_xyxy)
+            if region.evidence not in STALE:
+                veiled.append(region.box_xyxy)
+            else:
+                (stale if region.sure else guesses).append(region.box_xyxy)
         else:
             candidates.append((region, lease))
     has_changed = True
@@ -173,12 +180,13 @@ def plan(regions: Iterable[Region], leases: Leases, now: float, veil_growth: flo
             for region, lease in candidates
             if not any(_meet(region.box_xyxy, grow(box, veil_growth)) for box in veiled)
             and not any(_meet(region.box_xyxy, box) for box in stale)
+            and not any(covered(region.box_xyxy, box) > COVERS for box in guesses)
         ]
         has_changed = len(clear) < len(candidates)
         veiled += [r.box_xyxy for r, lease in candidates if (r, lease) not in clear]
         candidates = clear
-    shown = tuple(ShownFace(r.track, lease.name, r.box_xyxy, lease.identity) for r, lease in candidates)
-    return Plan((*veiled, *stale), shown)
+    shown = tuple(ShownFace(r.track, lease.name, r.box_xyxy) for r, lease in candidates)
+    return Plan((*veiled, *stale, *guesses), shown)
 
 
 def _meet(a: Box, b: Box) -> bool:

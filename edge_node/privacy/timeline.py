@@ -45,6 +45,8 @@ class Region:
     evidence: Evidence
     age_s: float = 0.0
     """Seconds between the instant and the confirmed sight of the face that the region rests on."""
+    sure: bool = True
+    """A detector was once sure that this is a face."""
 
 
 class _Sight(NamedTuple):
@@ -178,6 +180,7 @@ class Timeline:
             trusted=_may_show(a) and _may_show(b) and a.track == b.track,
             evidence=worse.evidence,
             age_s=unseen_s,
+            sure=b.sure,
         )
 
     def _before(self, line: _PathLine, at: float) -> Region | None:
@@ -193,12 +196,12 @@ class Timeline:
         box = grow(box, self._growth(age))
         if line.entry is not None:
             box = _union(box, line.entry.back(first.box_xyxy, age))
-        return Region(first.track, box, False, Evidence.BACKFILLED, age)
+        return Region(first.track, box, False, Evidence.BACKFILLED, age, first.sure)
 
     def _held(self, line: _PathLine, last: Observation, age: float) -> Region:
         unseen_s = last.unseen_s + age
         box = _inward(line, grow(last.box_xyxy, self._growth(unseen_s)), unseen_s)
-        return Region(last.track, box, False, Evidence.COASTED, unseen_s)
+        return Region(last.track, box, False, Evidence.COASTED, unseen_s, last.sure)
 
     def _growth(self, age_s: float) -> float:
         s = self._settings
@@ -238,6 +241,14 @@ def shared(a: Box, b: Box) -> float:
     height = min(a[3], b[3]) - max(a[1], b[1])
     smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
     return max(0.0, width) * max(0.0, height) / smaller if smaller > 0 else 0.0
+
+
+def covered(face: Box, by: Box) -> float:
+    """The part of a face that another box covers."""
+    width = min(face[2], by[2]) - max(face[0], by[0])
+    height = min(face[3], by[3]) - max(face[1], by[1])
+    area = (face[2] - face[0]) * (face[3] - face[1])
+    return max(0.0, width) * max(0.0, height) / area if area > 0 else 0.0
 
 
 def _is_taken(region: Region, seen: list[Box]) -> bool:

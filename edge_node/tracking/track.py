@@ -56,6 +56,8 @@ class Observation:
     """(5, 2) pixels where the box is fresh."""
     watched: bool = True
     """Looked at for long enough to be shown; the hub may be asked about it before."""
+    sure: bool = True
+    """A detector was once sure that this is a face; else it is veiled in doubt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,10 @@ SHRINK_PER_S = 0.5
 MAX_HIDDEN = 1.6
 """... but a box is never taken for less than 1 / this of a face: it may have been too large before."""
 
+SAME_SEARCH = 0.7
+"""A weaker box of which more than this lies in a face seen at the same frame is a part of that face. MTCNN
+says so itself of the boxes of one search, but the parts of a search are made at different frames."""
+
 APPEARANCE_JUMP = 0.7
 """Of 585 pairs of successive looks at one face in the clips one differs more; of pairs of people half do."""
 Look = Callable[[NDArray[np.float32]], Signature]
@@ -45,7 +49,11 @@ class TrackerSettings:
     young_reach: float = 1.6
     """A face seen once or twice has no known speed: it may be this many sizes from where it was."""
     trust_score: float = 0.9
-    """Below, a face is veiled but neither asked about nor shown."""
+    """Below, a face is veiled but neither asked about nor shown..."""
+    keep_score: float = 0.8
+    """... except from this score on, for..."""
+    keep_s: float = 0.12
+    """... so long after the last sight that was trusted: a score dips for a frame or two in a turn."""
     confirm_hits: int = 2
     """Analyses that must see a face before the hub is asked about it."""
     coast_s: float = 1.0
@@ -55,7 +63,9 @@ class TrackerSettings:
     coast_unsure_s: float = 0.2
     """... and for this long where no detector was ever as sure of it as..."""
     sure_score: float = 0.5
-    """... this. MTCNN's scores are all above; most of what stays below is no face."""
+    """... this, and MTCNN as sure as..."""
+    sure_mtcnn_score: float = 0.8
+    """... this. Most of what stays below both is no face: hands, ears, ornaments."""
     crossing_iou: float = 0.15
     """Two faces that overlap more than this may have swapped when they part."""
     jump: float = 0.6
@@ -78,7 +88,10 @@ class _Path:
     extent: NDArray[np.float64]
     """(2,) width and height that the head may have, whatever part of it is seen."""
     hits: int = 1
-    best_score: float = 0.0
+    is_sure: bool = False
+    """A detector was once sure that it is a face."""
+    sure_at: float = float("-inf")
+    """When it last had a score that is trusted."""
     crossed_with: set[int] = field(default_factory=set)
     signature: Signature | None = None
     """Of the last sight that MTCNN confirmed."""
@@ -148,7 +161,8 @@ class Tracker:
             self._start(source, index, evidence, now)
         for index in new:
             assert scanned is not None
-            self._start(scanned, index, Evidence.DETECTED, now)
+            if not self._is_part(scanned.boxes_xyxy[index], float(scanned.scores[index]), now):
+                self._start(scanned, index, Evidence.DETECTED, now)
         for index in unclaimed:
             assert found is not None
             if not self._is_followed(found.boxes_xyxy[index], now):
@@ -221,6 +235,11 @@ class Tracker:
         boxes = [p.motion.box_xyxy for p in self._paths if p.seen_at == now]
         return bool(boxes) and float(iou_matrix(box[None], np.array(boxes), "smaller").max()) > SAME_FACE
 
+    def _is_part(self, box: NDArray[np.float32], score: float, now: float) -> bool:
+        """The box (4,) of a scan lies in a face that was seen just now, and better."""
+        better = [p.motion.box_xyxy for p in self._paths if p.seen_at == now and p.score > score]
+        return bool(better) and float(iou_matrix(box[None], np.array(better), "smaller").max()) > SAME_SEARCH
+
     def _reach(self, paths: Sequence[_Path]) -> NDArray[np.float64]:
         young = self._settings.young_reach
         return np.array([young if p.hits <= self._settings.confirm_hits else REACH for p in paths])
@@ -235,7 +254,7 @@ class Tracker:
                 motion=Motion.start(source.boxes_xyxy[index].astype(np.float64), now),
                 seen_at=now,
                 score=float(source.scores[index]),
-                best_score=float(source.scores[index]),
+                is_sure=self._is_sure(float(source.scores[index]), evidence),
                 evidence=evidence,
                 landmarks=source.landmarks[index] if evidence is Evidence.DETECTED else None,
                 extent=_extent(source.boxes_xyxy[index]),
@@ -255,10 +274,12 @@ class Tracker:
         path.extent = np.clip(faded, seen, MAX_HIDDEN * seen)
         path.seen_at = now
         path.score = float(source.scores[index])
-        path.best_score = max(path.best_score, path.score)
         path.evidence = evidence
+        path.is_sure = path.is_sure or self._is_sure(path.score, evidence)
         path.landmarks = source.landmarks[index] if evidence is not Evidence.FOUND else None
         path.hits += 1
+        if evidence is not Evidence.FOUND and path.score >= self._settings.trust_score:
+            path.sure_at = now
 
     def _has_jumped(self, path: _Path, box_xyxy: NDArray[np.floating]) -> bool:
         """The box (4,) is further from where the path was expected than anybody moves."""
@@ -277,9 +298,13 @@ class Tracker:
         path.landmarks = None
         path.motion = path.motion.damped(0.85)
 
+    def _is_sure(self, score: float, evidence: Evidence) -> bool:
+        s = self._settings
+        return score >= (s.sure_score if evidence is Evidence.FOUND else s.sure_mtcnn_score)
+
     def _patience(self, path: _Path) -> float:
         s = self._settings
-        if path.best_score < s.sure_score:
+        if not path.is_sure:
             return s.coast_unsure_s
         return s.coast_s if path.hits > s.confirm_hits else s.coast_tentative_s
 
@@ -326,10 +351,11 @@ class Tracker:
             trusted=(
                 state is TrackState.CONFIRMED
                 and path.evidence is not Evidence.FOUND
-                and path.score >= s.trust_score
+                and path.score >= (s.keep_score if now - path.sure_at <= s.keep_s else s.trust_score)
                 and not path.crossed_with
             ),
             landmarks=path.landmarks,
+            sure=path.is_sure,
         )
 
 

@@ -88,7 +88,7 @@ class ScriptedDetector:
             overlaps = iou_matrix(np.array([f.box for f in faces], np.float32), settled_xyxy).max(axis=1)
             faces = [face for face, share in zip(faces, overlaps, strict=True) if share < SETTLED]
         self.reported |= {(f.person, f.epoch) for f in faces}
-        return self._spoiled(self._detections(faces))
+        return self._spoiled(self._detections(faces, unsure_score=0.3))
 
     def refine(self, image: Image, boxes_xyxy: NDArray[np.float32]) -> Detections:
         """The nearest face for each box; score 0 where there is none."""
@@ -114,14 +114,14 @@ class ScriptedDetector:
                 best, best_gap = face, gap
         return best
 
-    def _detections(self, faces: list[Face]) -> Detections:
+    def _detections(self, faces: list[Face], unsure_score: float = 0.7) -> Detections:
         if not faces:
             return Detections.none()
         boxes = np.array([f.box for f in faces], np.float32)
         size = boxes[:, 2:] - boxes[:, :2]
         noise = np.clip(self._rng.normal(0, self._sight.jitter, (len(faces), 4)), -0.06, 0.06)
         boxes += noise.astype(np.float32) * np.tile(size, 2)
-        scores = np.array([0.7 if self._is_unsure(f) else 0.98 for f in faces], np.float32)
+        scores = np.array([unsure_score if self._is_unsure(f) else 0.98 for f in faces], np.float32)
         return Detections(boxes, scores, boxes[:, None, :2] + SPOTS[None] * size[:, None])
 
     def _is_unsure(self, face: Face) -> bool:

@@ -105,6 +105,12 @@ def people_cross(plot: Plot, rng: Rng) -> None:
     plot.script.crossing = list(zip(order[::2], order[1::2], strict=True))
 
 
+def people_cross_who_are_never_sure(plot: Plot, rng: Rng) -> None:
+    """No detector is ever sure of the strangers among them."""
+    people_cross(plot, rng)
+    plot.sight.unsure = {person: [Span(0.0, 99.0)] for person in range(plot.consenting, PEOPLE)}
+
+
 def people_cross_while_analysis_is_slow(plot: Plot, rng: Rng) -> None:
     people_cross(plot, rng)
     plot.analysis_slow = [(Span(0.0, 99.0), 0.15)]
@@ -395,7 +401,8 @@ SCENARIOS: dict[str, Callable[[Plot, Rng], None]] = {
         calm, camera_doubles_frames, camera_reorders_frames, camera_freezes, camera_is_held_up,
         camera_is_held_up_while_faces_are_missed, camera_is_held_up_while_people_walk,
         camera_is_lost_and_back, camera_clock_jumps, cuts, cuts_while_analysis_is_slow, people_come_and_go,
-        people_cross, people_cross_while_analysis_is_slow, people_meet_in_a_row,
+        people_cross, people_cross_who_are_never_sure, people_cross_while_analysis_is_slow,
+        people_meet_in_a_row,
         a_stranger_leaps_into_place, one_who_may_be_shown_leaps_into_place, two_swap_while_hidden,
         two_swap_in_a_blink, two_swap_while_frames_wait, two_swap_while_they_touch,
         people_hurry_while_analysis_is_slow,

@@ -190,6 +190,19 @@ class TestPlan:
         covering = Region(2, (9.9, 0.0, 18.0, 10.0), False, evidence)
         assert plan([region(1, A), covering], leases(1), 1.0, 1.4).shown == ()
 
+    @pytest.mark.parametrize("evidence", [Evidence.COASTED, Evidence.BACKFILLED])
+    def test_what_was_never_sure_to_be_a_face_veils_one_that_it_covers(self, evidence: Evidence) -> None:
+        beside = Region(2, (8.5, 0.0, 18.0, 10.0), False, evidence, sure=False)
+        result = plan([region(1, A), beside], leases(1), 1.0, 1.4)
+        assert [f.name for f in result.shown] == ["Ada"]
+        assert result.veiled == (beside.box_xyxy,), "it is painted, over the face too"
+        covering = Region(2, (7.5, 0.0, 18.0, 10.0), False, evidence, sure=False)
+        assert plan([region(1, A), covering], leases(1), 1.0, 1.4).shown == ()
+
+    def test_an_unsure_face_that_is_seen_now_veils_by_touching(self) -> None:
+        seen = Region(2, (10.5, 0.0, 20.5, 10.0), False, Evidence.FOUND, sure=False)
+        assert plan([region(1, A), seen], leases(1), 1.0, 1.4).shown == ()
+
     def test_whoever_is_seen_veils_a_shown_face_by_touching_it(self) -> None:
         touching = Region(2, (10.5, 0.0, 20.5, 10.0), False, Evidence.FOUND)
         assert plan([region(1, A), touching], leases(1), 1.0, 1.4).shown == ()

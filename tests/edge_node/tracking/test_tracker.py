@@ -264,3 +264,48 @@ def test_what_was_never_sure_to_be_a_face_is_soon_forgotten(score: float, veiled
     count = len(tracker.predict(last + veiled_on_s - 0.01))
     assert len(tracker.step(last + veiled_on_s - 0.01, nothing(count), None, Detections.none())) == 1
     assert tracker.step(last + veiled_on_s + 0.01, nothing(1), None, Detections.none()) == ()
+
+
+@pytest.mark.parametrize(("score", "is_sure"), [(0.7, False), (0.85, True)])
+def test_what_mtcnn_doubts_is_said_to_be_no_sure_face(score: float, is_sure: bool) -> None:
+    tracker = Tracker()
+    (face,) = scan(tracker, 0.0, at(100), score=score)
+    assert face.sure == is_sure
+    (face,) = tracker.step(0.1, nothing(1), None, Detections.none())
+    assert face.sure == is_sure
+
+
+def test_a_weaker_box_inside_a_face_that_was_just_seen_is_a_part_of_it() -> None:
+    tracker = Tracker()
+    for n in range(3):
+        scan(tracker, 0.04 * n, at(100))
+    (face,) = tracker.step(0.12, detections(at(100)), detections(at(95, size=22), score=0.75))
+    assert face.trusted
+    alone = Tracker()
+    scan(alone, 0.0, at(95, size=22), score=0.75)
+    assert len(scan(alone, 0.04, at(95, size=22), score=0.75)) == 1
+
+
+def test_a_better_box_inside_a_face_is_somebody() -> None:
+    tracker = Tracker()
+    for n in range(3):
+        scan(tracker, 0.04 * n, at(100))
+    two = detections(at(100), at(95, size=28))
+    faces = tracker.step(0.12, nothing(1), Detections(two.boxes_xyxy, np.float32([0.9, 0.99]), two.landmarks))
+    assert [f.trusted for f in faces] == [False, False]
+
+
+def test_a_trusted_face_stays_so_through_a_dip_of_its_score() -> None:
+    tracker = Tracker()
+    for n in range(3):
+        scan(tracker, 0.04 * n, at(100))
+    assert scan(tracker, 0.12, at(100), score=0.85)[0].trusted
+    assert scan(tracker, 0.16, at(100), score=0.85)[0].trusted
+    assert not scan(tracker, 0.24, at(100), score=0.85)[0].trusted
+
+
+def test_a_score_that_dips_deep_is_not_trusted_at_once() -> None:
+    tracker = Tracker()
+    for n in range(3):
+        scan(tracker, 0.04 * n, at(100))
+    assert not scan(tracker, 0.12, at(100), score=0.79)[0].trusted

@@ -185,7 +185,7 @@ def plan(regions: Iterable[Region], leases: Leases, now: float, veil_growth: flo
         has_changed = len(clear) < len(candidates)
         veiled += [r.box_xyxy for r, lease in candidates if (r, lease) not in clear]
         candidates = clear
-    shown = tuple(ShownFace(r.track, lease.name, r.box_xyxy) for r, lease in candidates)
+    shown = tuple(ShownFace(r.track, lease.name, r.box_xyxy, lease.identity) for r, lease in candidates)
     return Plan((*veiled, *stale, *guesses), shown)
 
 

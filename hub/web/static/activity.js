@@ -4,7 +4,7 @@ import { ask, at, clock, day, icon, make, plural, setText, span } from "/static/
 const ACTS = {
   "add-person": "enrolled", "remove-person": "erased", "grant-consent": "recorded a consent of",
   "withdraw-consent": "withdrew the consent of", "export-person": "exported what is kept about",
-  "show-person": "looked at", "list-people": "looked at the list of people", "show-receipt": "looked at a receipt of erasure",
+  "show-person": "looked at", "list-people": "looked at the list of people", "show-receipt": "looked at the receipt of erasure of",
   "start-visitors": "began to group visitors", "list-visitors": "looked at visitors", "stop-visitors": "forgot the visitors",
   "forget-visitors": "forgot the visitors", "enrol-visitor": "enrolled a visitor:", login: "signed in", logout: "signed out",
   "let-in": "let a key in", "shut-out": "shut a key out", "set-threshold": "set the threshold", "show-likeness": "measured how alike photos are",

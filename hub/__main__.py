@@ -236,7 +236,8 @@ def _make_client(files: StateFiles, name: str, role: Role, outdir: Path) -> None
     if role == "node":
         _write_signer(outdir / "sign.pub", files)
     _authorize(files, PublicKey(name, role, keys.public))
-    typer.echo(f"wrote {secret} and {hub_public}: these two belong on the {role}'s machine")
+    beside = f", {hub_public} and {outdir / 'sign.pub'}" if role == "node" else f" and {hub_public}"
+    typer.echo(f"wrote {secret}{beside}: these belong on the {role}'s machine")
 
 
 def _write_signer(path: Path, files: StateFiles) -> None:

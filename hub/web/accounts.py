@@ -227,7 +227,8 @@ class Accounts:
         return self._store.find(name) if NAME_PATTERN.fullmatch(name) else None
 
     async def _known_device(self, account: Account | None, client: Client) -> str | None:
-        if account is None or client.device is None:
+        """The browser's secret, if this user has signed in with it; looked up for nobody as well."""
+        if client.device is None:
             return None
         is_known = await self._in_store(self._store.knows_device, account, client.device)
         return client.device if is_known else None

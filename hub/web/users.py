@@ -247,10 +247,11 @@ class UserStore:
             _keep_newest(db, devices, devices.c.at, account.id, MAX_DEVICES)
         return token
 
-    def knows_device(self, account: Account, token: str) -> bool:
+    def knows_device(self, account: Account | None, token: str) -> bool:
+        """The same work where there is no such user."""
         with self._database.snapshot() as db:
             owner = db.scalar(select(devices.c.user).where(devices.c.digest == digest(token)))
-        return bool(owner == account.id)
+        return account is not None and bool(owner == account.id)
 
     # --- for the audit log, and for commands --------------------------------------------------
 

@@ -49,6 +49,7 @@ def test_a_client_gets_its_files_and_is_let_in(tmp_path: Path, role: str) -> Non
     keys = load_keypair(out / f"{role}.key")
     assert (keys.name, keys.role) == ("door", role)
     assert load_public_key(out / "hub.pub") == load_keypair(tmp_path / "hub" / "hub.key").public
+    assert (out / "sign.pub").exists() == (role == "node"), "with which a node checks tickets"
     allowed = load_public_keys(tmp_path / "hub" / "authorized")
     assert allowed == {keys.public: Peer("door", role)}  # type: ignore[arg-type]
     again = call(tmp_path, "keys", f"make-{role}", "door", str(tmp_path / "other"))
@@ -123,7 +124,8 @@ def test_it_says_when_it_is_ready_and_stops_when_told(tmp_path: Path, number: in
     assert hub.stdout is not None
     ready = hub.stdout.readline()
     hub.send_signal(number)
-    _, errors = hub.communicate(timeout=30)
+    rest, errors = hub.communicate(timeout=30)
+    assert "first?code=" not in rest, "no terminal: a log would keep the link"
     assert ready.startswith("hub ready on tcp://127.0.0.1:")
     assert "gallery 0 people" in ready
     assert hub.returncode == 0

@@ -201,6 +201,16 @@ async def test_guessing_is_slowed_down_and_never_locks_a_known_browser_out(world
     assert 5 in braked, "those that were not looked at are counted"
 
 
+async def test_a_browser_is_known_for_its_own_user_only(world: World) -> None:
+    async with world.running(), world.browser() as vic, world.browser() as guesser:
+        await vic.login("vic")
+        for n in range(12):
+            await guesser.login("ann", f"guess number {n}")
+        assert await vic.login("ann") == 429, "known, but as another"
+        statuses = [await vic.login("vic", f"guess number {n}") for n in range(12)]
+        assert statuses[-1] == 429, "a known browser is slowed down for what it does itself"
+
+
 async def test_many_guesses_at_once_gain_nothing(world: World) -> None:
     async with world.running(), world.browser() as guesser:
         statuses = await asyncio.gather(*(guesser.login("ann", f"guess number {n}") for n in range(30)))

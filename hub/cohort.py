@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from hub.embedding.port import Embeddings, normalized
 from vision.errors import ModelError
 
+FEW = 64
+"""Up to so many are compared one by one: the product of two small matrices is spread over all cores, which
+costs the model more of them than the search takes (docs/performance.md)."""
 FILES = {"dlib-resnet-v1": Path(__file__).parent / "embedding" / "dlib_cohort.npy"}
 """By model: int8 (N, D), rows in the directions of people who do not exist."""
 
@@ -35,7 +38,11 @@ class Cohort:
 
     def crowdedness(self, embeddings: Embeddings) -> NDArray[np.float32]:
         """(N,) of embeddings (N, D): 0 as usual, above where many people look alike to the model."""
-        similarities = np.asarray(embeddings, np.float32) @ self.directions.T
+        rows = np.asarray(embeddings, np.float32)
+        if 0 < len(rows) <= FEW:
+            similarities = np.stack([self.directions @ row for row in rows])
+        else:
+            similarities = rows @ self.directions.T
         k = min(self.neighbors, similarities.shape[1])
         closest = np.partition(similarities, similarities.shape[1] - k, axis=1)[:, -k:]
         return np.asarray(closest.mean(axis=1) - self.level, np.float32)

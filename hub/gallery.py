@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
+import faiss
 import numpy as np
 
 from hub.cohort import Cohort
@@ -140,6 +141,9 @@ class Gallery:
             raise ValueError(f"probes of shape {probes.shape} in a gallery of {self.dimension} dimensions")
         if not len(self) or not len(probes):
             return [[] for _ in range(len(probes))]
+        # A setting of the calling thread. More threads than one save a search of this size nothing, and take
+        # up to ten times its processor time from the model, waiting for each other (docs/performance.md).
+        faiss.omp_set_num_threads(1)
         found = self._index.best(np.asarray(probes, np.float32), k, len(self.identities))
         return [[Candidate(i, max(-1.0, min(1.0, s))) for i, s in result] for result in found]
 

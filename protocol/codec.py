@@ -95,16 +95,19 @@ def _refuse_extension(code: int, data: bytes) -> object:
 
 def _check_depth_and_floats(root: object) -> None:
     """Refuse what types alone would let through, also in fields that are ignored later."""
-    level: list[object] = [root]
+    level: list[Any] = [root]
     for _ in range(limits.MAX_DEPTH):
-        below: list[object] = []
+        below: list[Any] = []
         for value in level:
-            if isinstance(value, dict):
+            # msgpack makes exactly these types; asking for them so takes half the time of isinstance.
+            kind = type(value)
+            if kind is float:
+                if not math.isfinite(value):
+                    raise RemoteProtocolError("a number is not finite")
+            elif kind is dict:
                 below += value.values()
-            elif isinstance(value, list):
+            elif kind is list:
                 below += value
-            elif isinstance(value, float) and not math.isfinite(value):
-                raise RemoteProtocolError("a number is not finite")
         if not below:
             return
         level = below

@@ -13,6 +13,7 @@ from benchmarks.machine import describe
 
 NAMES = (
     "node",
+    "hub",
     "network",
     "leak",
     "faults",
@@ -29,7 +30,7 @@ NAMES = (
     "gallery",
     "glass",
 )
-WITH_PICTURES = ("leak", "overload", "quantize", "presentation", "reid", "gallery")
+WITH_PICTURES = ("leak", "overload", "quantize", "presentation", "reid", "gallery", "hub")
 """These write what they found to `--out`, most of it as pictures."""
 
 

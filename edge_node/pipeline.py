@@ -19,7 +19,7 @@ from edge_node.bridge import LatestSlot, Mailbox
 from edge_node.frames import FrameSink, MaskedFrame, RawFrame, ReleaseReason
 from edge_node.metrics import Metrics
 from edge_node.privacy.decisions import Leases, plan
-from edge_node.privacy.release import Release, ReleaseBuffer
+from edge_node.privacy.release import DISORDER_S, Release, ReleaseBuffer
 from edge_node.privacy.timeline import Region, Timeline
 from edge_node.privacy.veil import VeilSettings, mask, mask_fully, notice
 from edge_node.tracking.sampling import Look, Sampler
@@ -81,6 +81,7 @@ class AnalysisStage:
         self._on_analysis = on_analysis
         self._on_look = on_look
         self._metrics = metrics
+        self._newest_pts_s = float("-inf")
 
     def prepare(self, width: int, height: int, limit_s: float) -> None:
         """Have the stage's own thread load its networks for frames of a size; wait for it.
@@ -103,6 +104,9 @@ class AnalysisStage:
             finally:
                 frame.done.set()
             return
+        if 0 < self._newest_pts_s - frame.pts_s <= DISORDER_S:
+            return  # it leaves veiled in full, and where faces were then would mislead the tracker
+        self._newest_pts_s = frame.pts_s
         with self._metrics.analysis_time.time():
             analysis = self._analyzer.analyze(frame)
         self._on_analysis(analysis)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge_node.analysis import PARTS, AnalysisError, AnalysisSettings, Analyzer
-from edge_node.frames import MaskedFrame, ReleaseReason
+from edge_node.frames import MaskedFrame, RawFrame, ReleaseReason
 from edge_node.metrics import Metrics
 from edge_node.pipeline import AnalysisStage, ReleaseStage, SourceBack, SourceGone
 from edge_node.privacy.decisions import Lease, Leases
@@ -278,6 +278,15 @@ def test_the_veil_only_detector_looks_closely_where_mtcnn_lost_a_face() -> None:
     analyzer.analyze(raw_frame(2 * PARTS + 1, 1.08))
     np.testing.assert_allclose(finder.expected, [FACE], atol=1)
     assert len(finder.settled) == 0
+
+
+def test_a_frame_that_comes_out_of_order_does_not_mislead_the_tracker() -> None:
+    rig = AnalysisRig()
+    for seq, at, pts_s in ((0, 1.0, 1.0), (1, 1.1, 0.6), (2, 1.2, 1.2), (3, 1.3, -900.0)):
+        frame = raw_frame(seq, at)
+        rig.stage.slot.put(RawFrame(frame.seq, frame.captured_at, pts_s, frame.image))
+        rig.stage.step()
+    assert [a.seq for a in rig.analyses] == [0, 2, 3], "a clock that was set is no disorder"
 
 
 def test_networks_are_loaded_before_the_first_frame_comes() -> None:

@@ -164,10 +164,13 @@ class Simulation:
     def run(self) -> Tally:
         """Live through the plot."""
         plot = self._plot
+        arrived = 0.0
         for k in range(int(plot.duration_s * FPS)):
             due = k / FPS + float(self._rng.uniform(0, 0.008))
             held = next((s for s in plot.camera.held_up if due in s), None)
-            self.agenda.at(held.until + k * 1e-4 if held else due, lambda k=k: self._capture(k))  # type: ignore[misc]
+            # What holds frames up is a queue: none overtakes another (that is `camera.reordered`).
+            arrived = max(held.until if held else due, arrived + 1e-4)
+            self.agenda.at(arrived, lambda k=k: self._capture(k))  # type: ignore[misc]
         for span in plot.camera.gone:
             self.agenda.at(span.since, lambda: self._to_release(SourceGone(is_end=False)))
             self.agenda.at(span.until, lambda: self._to_release(SourceBack()))

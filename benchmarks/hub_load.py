@@ -27,6 +27,8 @@ from protocol.keys import Peer, allowed_file, create_keypair, write_public_key
 from vision.crops import FaceCrop, encode_look
 
 ROOT = Path(__file__).parent.parent
+KEPT = ROOT / "var" / "benchmarks"
+"""On a disk, as a hub's state is: its audit log waits for it."""
 NODES = 200
 REPEATS = 5
 OVERLOAD = 10.0
@@ -112,7 +114,8 @@ def pair(
     hub: HubSpec, nodes: int, crops: Sequence[FaceCrop], environment: dict[str, str] | None = None
 ) -> Iterator[Pair]:
     """Started and connected, ended at the end."""
-    with tempfile.TemporaryDirectory(prefix=".hub-", dir=ROOT) as name:
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="hub-", dir=KEPT) as name:
         folder = Path(name)
         _write_keys(folder, nodes)
         for number, crop in enumerate(crops):

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.hub_load import ROOT, HubSpec, Pipe, pair
+from benchmarks.hub_load import KEPT as BESIDE
+from benchmarks.hub_load import HubSpec, Pipe, pair
 from benchmarks.interval import median_95
 from hub.embedding.agreement import agreement
 from hub.embedding.dlib_onnx import graph_path
@@ -28,7 +29,7 @@ from hub.embedding.vggface2 import graph_file, import_weights, installed_weights
 from tests.hub.vggface2_reference import measured_weights, write_h5
 from vision.crops import FaceCrop
 
-KEPT = ROOT / "var" / "benchmarks" / "hub-model"
+KEPT = BESIDE / "hub-model"
 BATCH = 16
 NODES = 4
 PER_NODE = 12

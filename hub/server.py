@@ -37,6 +37,8 @@ ZAP_DOMAIN = "veilcast"
 ALLOW_LIST_EVERY_S = 1.0
 LONGEST_WAIT_S = 0.25
 """Bounds the time until a deadline that a message has just moved closer is noticed."""
+TAKEN_AT_ONCE = 32
+"""Messages taken in before the event loop has its turn again: about 3 ms."""
 GOODBYE_LINGER_MS = 200
 GOODBYE_S = 0.05
 MAX_ADMIN_REQUESTS = 8
@@ -178,9 +180,18 @@ class Server:
 
     async def _receive_forever(self) -> None:
         while True:
-            frames = await self._socket.recv_multipart(copy=False)
-            self._receive(frames)
-            # A peer that always has something to say must not keep the others from being heard.
+            self._receive(await self._socket.recv_multipart(copy=False))
+            # What has arrived with it is taken in at once: waiting for each by itself costs as much again.
+            for _ in range(TAKEN_AT_ONCE - 1):
+                arrived = cast(
+                    "asyncio.Future[list[zmq.Frame]]", self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                )
+                exc = arrived.exception()  # with NOBLOCK the future is done at once
+                if isinstance(exc, zmq.Again):
+                    break
+                self._receive(arrived.result())
+            self._flush()
+            # Peers that always have something to say must not keep answers from being made.
             await asyncio.sleep(0)
 
     def _receive(self, frames: list[zmq.Frame]) -> None:
@@ -192,7 +203,6 @@ class Server:
             return
         now = time.monotonic()
         self._take(self._registry.receive(route.bytes, peer, [p.bytes for p in parts], now))
-        self._flush()
 
     async def _keep_time(self) -> None:
         next_read_at = time.monotonic() + ALLOW_LIST_EVERY_S

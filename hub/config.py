@@ -54,7 +54,6 @@ class AuditSettings(Struct, frozen=True, forbid_unknown_fields=True):
     keep_days: Annotated[float, Meta(ge=0.0, le=36_500.0)] = 0.0
 
 
-class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class WebSettings(Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool = True
     host: str = "127.0.0.1"
@@ -68,6 +67,7 @@ class WebSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ticket_s: Annotated[float, Meta(ge=10.0, le=600.0)] = 300.0
 
 
+class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True):
     default_mode: Mode = "reveal-consented"
     modes: dict[CameraName, Mode] = {}
 
@@ -85,8 +85,8 @@ class HubSettings(Struct, frozen=True, forbid_unknown_fields=True):
     decisions: DecisionSettings = DecisionSettings()
     cameras: CameraSettings = CameraSettings()
     audit: AuditSettings = AuditSettings()
-
     web: WebSettings = WebSettings()
+
     def with_options(self, state: str | None, listen: str | None) -> HubSettings:
         """The same with what a command line says instead."""
         settings = self
@@ -96,7 +96,6 @@ class HubSettings(Struct, frozen=True, forbid_unknown_fields=True):
             settings = replace(settings, server=replace(settings.server, listen=listen))
         return settings
 
-    @property
     def with_web(self, where: str | None) -> HubSettings:
         """The same with the pages at HOST:PORT, or "off". Raises SettingsError."""
         if where is None:
@@ -109,6 +108,7 @@ class HubSettings(Struct, frozen=True, forbid_unknown_fields=True):
             raise SettingsError(f"--web {where}: write HOST:PORT (127.0.0.1:8443), or off")
         return replace(self, web=replace(self.web, enabled=True, host=host, port=int(port)))
 
+    @property
     def files(self) -> StateFiles:
         return StateFiles(Path(self.state))
 

@@ -181,9 +181,6 @@ class Hub:
         people = "person" if count == 1 else "people"
         return f"model {self._manifest.model_id} gallery {count} {people}"
 
-    # --- the server's handler -----------------------------------------------------------------
-
-    def facts(self, peer: Peer) -> HubFacts:
     @property
     def audit(self) -> AuditDesk:
         """For other parts that do what must be recorded."""
@@ -194,6 +191,9 @@ class Hub:
         """Whose keys may connect."""
         return self._server.let_in
 
+    # --- the server's handler -----------------------------------------------------------------
+
+    def facts(self, peer: Peer) -> HubFacts:
         mode = self._settings.cameras.mode_of(peer.name) if peer.role == "node" else ""
         return HubFacts(self._manifest.model_id, self._live.gallery_version, mode)
 

@@ -89,6 +89,8 @@ class EvidenceBook:
     people: int = 1
     """In the gallery; set by the recognizer with each snapshot."""
     _tracks: OrderedDict[TrackKey, _TrackEvidence] = field(default_factory=OrderedDict)
+    _of_session: dict[tuple[str, bytes], dict[TrackKey, None]] = field(default_factory=dict)
+    """The same by camera: with hundreds of them, rivals are not looked for among all."""
 
     def __len__(self) -> int:
         return len(self._tracks)
@@ -106,6 +108,7 @@ class EvidenceBook:
         self._forget_old(now)
         track = self._tracks.pop(key, None) or _TrackEvidence(deque(maxlen=self.settings.n), now, now)
         self._tracks[key] = track
+        self._of_session.setdefault(key[:2], {})[key] = None
         track.seen_at = now
         candidates = identify(probe)
         vote = self._vote(candidates)
@@ -127,13 +130,12 @@ class EvidenceBook:
         own = self._tracks.get(key)
         if own is None or not own.proven:
             return []
+        since = max(own.first_at, own.seen_at - within_s)
+        others = ((other, self._tracks[other]) for other in self._of_session[key[:2]] if other != key)
         return [
             (other, track.similarity)
-            for other, track in self._tracks.items()
-            if other != key
-            and other[:2] == key[:2]
-            and track.proven == own.proven
-            and track.seen_at >= max(own.first_at, own.seen_at - within_s)
+            for other, track in others
+            if track.proven == own.proven and track.seen_at >= since
         ]
 
     def unprove(self, key: TrackKey) -> None:
@@ -149,16 +151,21 @@ class EvidenceBook:
 
     def forget(self, key: TrackKey) -> None:
         """The track starts from nothing."""
-        self._tracks.pop(key, None)
+        if self._tracks.pop(key, None) is not None:
+            those = self._of_session[key[:2]]
+            del those[key]
+            if not those:
+                del self._of_session[key[:2]]
 
     def forget_session(self, node: str, session: bytes) -> None:
         """The node's session is over."""
-        for key in [k for k in self._tracks if k[:2] == (node, session)]:
+        for key in self._of_session.pop((node, session), ()):
             del self._tracks[key]
 
     def clear(self) -> None:
         """The gallery changed: votes given before compare with people who may be gone."""
         self._tracks.clear()
+        self._of_session.clear()
 
     def _vote(self, candidates: Sequence[Candidate]) -> str:
         return self._accepted(candidates, self.threshold - self.settings.vote_slack).identity
@@ -207,4 +214,4 @@ class EvidenceBook:
             key, track = next(iter(self._tracks.items()))
             if len(self._tracks) < MAX_TRACKS and now - track.seen_at < FORGET_S:
                 return
-            del self._tracks[key]
+            self.forget(key)

@@ -194,3 +194,18 @@ def test_an_empty_gallery_proves_nobody() -> None:
     empty = Gallery.empty(4)
     look(b, ADA, gallery=empty)
     assert look(b, ADA, gallery=empty).identity == ""
+
+
+def test_what_is_forgotten_leaves_nothing_behind() -> None:
+    b = book()
+    for track in range(3):
+        prove(b, track, 0.0, 0.2)
+    b.forget((KEY[0], KEY[1], 0))
+    assert [key[2] for key, _ in b.rivals((KEY[0], KEY[1], 1), 3.0)] == [2]
+    b.forget_session(KEY[0], KEY[1])
+    assert (len(b), b._of_session) == (0, {})
+    look(b, ADA, track=1)
+    look(b, ADA, now=2 * FORGET_S, track=2)
+    assert list(b._of_session.values()) == [{(KEY[0], KEY[1], 2): None}]
+    b.clear()
+    assert (len(b), b._of_session) == (0, {})

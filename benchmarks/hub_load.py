@@ -31,13 +31,15 @@ KEPT = ROOT / "var" / "benchmarks"
 """On a disk, as a hub's state is: its audit log waits for it."""
 NODES = 200
 REPEATS = 5
+STALL_S, ATTEMPTS = 0.5, 5
+"""A run in which the nodes' process stood still for so long says nothing about the hub, and is made again."""
 OVERLOAD = 10.0
 """Times what the hub can compute."""
 OVERLOAD_CROP_MS = 4.0
 GREEDY = 20
 """Nodes that ask for more than their share, ..."""
-GREED = 50.0
-"""... and how many times as much as the others."""
+GREED = 200.0
+"""... and how many times as much as the others, who want a fifth of what the model can do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +99,13 @@ class Pair:
 
     def ask(self, **task: Any) -> dict[str, Any]:
         """One run of the nodes, with what the hub has used meanwhile."""
-        before = self.hub.ask()
-        found = self.nodes.ask(**task)
-        after = self.hub.ask()
+        for _ in range(ATTEMPTS):
+            before = self.hub.ask()
+            found = self.nodes.ask(**task)
+            after = self.hub.ask()
+            if found["stall_s"] < STALL_S:
+                break
+            print(f"  the machine stood still for {found['stall_s']:.1f} s: once more", file=sys.stderr)
         return {
             **found,
             "hub_share": (after["cpu_s"] - before["cpu_s"]) / found["seconds"],
@@ -152,7 +158,7 @@ def many_nodes(crops: Sequence[FaceCrop], quick: bool) -> dict[str, Any]:
     with pair(stub, NODES, crops) as running:
         runs = [_saturated(running, quick) for _ in range(REPEATS)]
     rate, rate_lo, _ = median_95([run["rate"] for run in runs])
-    fairness = [min(run["answered"]) / median(run["answered"]) for run in runs]
+    fairness = [min(run["answered"]) / max(1, median(run["answered"])) for run in runs]
     result |= {
         "crops_per_s_200_nodes": round(rate), "crops_per_s_200_nodes_lo": round(rate_lo),
         "p99_ms_200_nodes": round(median(run["p99_ms"] for run in runs), 1),
@@ -201,12 +207,11 @@ def overload(crops: Sequence[FaceCrop], quick: bool) -> dict[str, Any]:
     told = flood["refused"].get("overloaded", 0)
     return {
         "overload_answered_to_capacity": round(float(answered.sum()) / flood["seconds"] / capacity, 3),
-        "overload_told_share": round(told / max(1, flood["asked"] - int(answered.sum())), 4),
+        "overload_told": told,
         "overload_lost": flood["lost"],
         "overload_p99_ms": round(flood["p99_ms"]),
-        "overload_fairness": round(float(answered.min() / np.median(answered)), 3),
+        "overload_fairness": round(float(answered.min() / max(1, np.median(answered))), 3),
         "overload_rss_mb": round(flood["rss_mb"], 1),
         "overload_rss_growth_mb": round(flood["rss_mb"] - rss_mb, 1),
         "greedy_modest_answered": round(kept / max(1, kept + given_up), 4),
-        "greedy_modest_p99_note": "20 of 200 nodes ask 50 times as much as the others, 4 times what goes",
     }

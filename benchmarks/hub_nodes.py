@@ -121,6 +121,8 @@ class Crowd:
             self._poller.register(node.socket, zmq.POLLIN)
         self._crops = [path.read_bytes() for path in sorted(Path(spec["folder"]).glob("*.jpg"))]
         self.lags: deque[float] = deque(maxlen=200_000)
+        self.stall_s = self._heard_at = 0.0
+        """The longest time without a look at the sockets: other work has taken the processor."""
 
     def connect(self) -> None:
         """Open all sessions; raises SystemExit where that takes too long."""
@@ -180,12 +182,15 @@ class Crowd:
     def _hear(self, wait_s: float) -> list[tuple[Node, int]]:
         ready = self._poller.poll(round(wait_s * 1_000))
         now = time.perf_counter()
+        self.stall_s = max(self.stall_s, now - self._heard_at)
+        self._heard_at = now
         return [(node, node.hear(now)) for node in (self._by_socket[socket] for socket, _ in ready)]
 
     def _begin(self) -> float:
         for node in self.nodes:
             node.under_way.clear()
-        return time.perf_counter()
+        self.stall_s, self._heard_at = 0.0, time.perf_counter()
+        return self._heard_at
 
     def _count_anew(self) -> None:
         self.lags.clear()
@@ -222,6 +227,7 @@ def told(crowd: Crowd, seconds: float) -> dict[str, Any]:
         "refused_by_node": [sum(c.refused.values()) for c in counts],
         "revealed": sum(c.revealed for c in counts),
         "refused": refused,
+        "stall_s": crowd.stall_s,
         "lost": sum(len(node.under_way) for node in crowd.nodes),
         "p50_ms": 1e3 * float(np.percentile(latencies, 50)),
         "p99_ms": 1e3 * float(np.percentile(latencies, 99)),

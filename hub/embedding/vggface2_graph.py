@@ -137,13 +137,13 @@ def keras_model(weights: Weights) -> Any:
     """The published definition in Keras 3: (N, 224, 224, 3) BGR float32 less MEAN_BGR -> (N, 2048), or, where
     the weights hold the classifier, (N, 8631) shares. Needs the extra `models`.
 
-    Keras 3 allows no "/" in layer names; "|" stands for it.
+    Keras 3 allows no "/" in layer names; ">", which TensorFlow takes in compiled graphs, stands for it.
     """
     import keras
     from keras import layers as kl
 
     def named(name: str) -> str:
-        return name.replace("/", "|")
+        return name.replace("/", ">")
 
     def conv(x: Any, name: str, size: int, channels: int, stride: int = 1) -> Any:
         padding = "valid" if size == 1 else "same"

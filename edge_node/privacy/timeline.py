@@ -237,18 +237,22 @@ def _may_show(o: Observation) -> bool:
 
 def shared(a: Box, b: Box) -> float:
     """What two boxes share, as a part of the smaller one."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
-    return max(0.0, width) * max(0.0, height) / smaller if smaller > 0 else 0.0
+    smaller = min(_area(a), _area(b))
+    return _common(a, b) / smaller if smaller > 0 else 0.0
 
 
 def covered(face: Box, by: Box) -> float:
     """The part of a face that another box covers."""
-    width = min(face[2], by[2]) - max(face[0], by[0])
-    height = min(face[3], by[3]) - max(face[1], by[1])
-    area = (face[2] - face[0]) * (face[3] - face[1])
-    return max(0.0, width) * max(0.0, height) / area if area > 0 else 0.0
+    return _common(face, by) / _area(face) if _area(face) > 0 else 0.0
+
+
+def _common(a: Box, b: Box) -> float:
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(0.0, width) * max(0.0, height)
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _is_taken(region: Region, seen: list[Box]) -> bool:

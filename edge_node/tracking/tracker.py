@@ -232,13 +232,12 @@ class Tracker:
 
     def _is_followed(self, box: NDArray[np.float32], now: float) -> bool:
         """A path that was seen just now covers this box already."""
-        boxes = [p.motion.box_xyxy for p in self._paths if p.seen_at == now]
-        return bool(boxes) and float(iou_matrix(box[None], np.array(boxes), "smaller").max()) > SAME_FACE
+        return _lies_in(box, [p for p in self._paths if p.seen_at == now], SAME_FACE)
 
     def _is_part(self, box: NDArray[np.float32], score: float, now: float) -> bool:
         """The box (4,) of a scan lies in a face that was seen just now, and better."""
-        better = [p.motion.box_xyxy for p in self._paths if p.seen_at == now and p.score > score]
-        return bool(better) and float(iou_matrix(box[None], np.array(better), "smaller").max()) > SAME_SEARCH
+        better = [p for p in self._paths if p.seen_at == now and p.score > score]
+        return _lies_in(box, better, SAME_SEARCH)
 
     def _reach(self, paths: Sequence[_Path]) -> NDArray[np.float64]:
         young = self._settings.young_reach
@@ -357,6 +356,12 @@ class Tracker:
             landmarks=path.landmarks,
             sure=path.is_sure,
         )
+
+
+def _lies_in(box: NDArray[np.float32], paths: Sequence[_Path], share: float) -> bool:
+    """One of the paths and the box (4,) share more than this of the smaller one."""
+    boxes = np.array([p.motion.box_xyxy for p in paths])
+    return bool(paths) and float(iou_matrix(box[None], boxes, "smaller").max()) > share
 
 
 def _extent(box_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:

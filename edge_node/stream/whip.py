@@ -105,13 +105,10 @@ class WhipPublisher:
             async with http.post(self._url, data=offer, headers=headers, allow_redirects=False) as answer:
                 if answer.status != 201:
                     raise PublishTrouble(_refusal(answer.status))
-                body = await answer.content.read(MAX_ANSWER_BYTES + 1)
                 self._session_url = self._session_address(answer.headers.get("Location", ""))
+                return (await _body(answer)).decode(errors="replace")
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
             raise PublishTrouble(f"no answer ({type(exc).__name__})") from None
-        if len(body) > MAX_ANSWER_BYTES:
-            raise PublishTrouble("its answer is too long")
-        return body.decode(errors="replace")
 
     def _session_address(self, location: str) -> str:
         """Where the session is ended; "" where that is another server, which must not get our token."""
@@ -141,6 +138,16 @@ class WhipPublisher:
         if trouble != self._told:
             log.warning("%s does not take the stream: %s", self.label, trouble)
             self._told = trouble
+
+
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    """All of it. Raises PublishTrouble above MAX_ANSWER_BYTES, however it arrives in pieces."""
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > MAX_ANSWER_BYTES:
+            raise PublishTrouble("its answer is too long")
+    return bytes(body)
 
 
 def _refusal(status: int) -> str:

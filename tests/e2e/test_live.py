@@ -69,7 +69,7 @@ def test_the_page_shows_it_in_a_browser(rig: Rig, tmp_path: Path) -> None:
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=flags)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(rig.url + "?mjpeg", wait_until="commit")
-        drawn = "() => document.getElementById('picture').naturalWidth > 0"
+        drawn = "() => document.getElementById('picture')?.naturalWidth > 0"
         wait_for(lambda: bool(page.evaluate(drawn)), 20, "the picture is drawn")
         first = page.locator("#picture").screenshot()
         page.wait_for_timeout(1500)

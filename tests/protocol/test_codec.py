@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import msgpack
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol import limits
+from protocol import codec, limits
 from protocol.codec import TYPES, decode, encode
 from protocol.errors import LocalProtocolError, RemoteProtocolError
-from protocol.messages import AnyMessage, FaceQuery, Heartbeat, Hello, clip
+from protocol.messages import AnyMessage, FaceDecision, FaceQuery, Heartbeat, Hello, clip
 from tests.protocol.examples import EXAMPLES, LANDMARKS, SESSION
 
 HEARTBEAT = {"type": "heartbeat", "session": SESSION}
@@ -173,3 +174,41 @@ def test_what_the_other_side_would_refuse_is_not_sent(message: AnyMessage, paylo
 def test_texts_are_clipped_to_what_travels() -> None:
     assert clip("short") == "short"
     assert len(clip("x" * 1000)) == limits.MAX_TEXT_CHARS
+
+
+OFTEN = [(m, p) for m, p in EXAMPLES if isinstance(m, FaceQuery | FaceDecision)]
+
+
+@given(st.data())
+def test_the_short_way_accepts_nothing_that_the_long_way_refuses_or_reads_otherwise(
+    data: st.DataObject,
+) -> None:
+    message, payloads = data.draw(st.sampled_from(OFTEN))
+    header = encode(message, payloads)[0]
+    fields = msgpack.unpackb(header)
+    for key in data.draw(st.lists(st.sampled_from([*fields, "more"]), max_size=2)):
+        fields[key] = data.draw(plain)
+    changed = bytearray(msgpack.packb(fields))
+    for at in data.draw(st.lists(st.integers(0, len(changed) - 1), max_size=2)):
+        changed[at] = data.draw(st.integers(0, 255))
+    found = codec._read_at_once(bytes(changed))
+    if found is not None:
+        assert found == codec._typed(codec._unpack(bytes(changed)))
+
+
+@pytest.mark.parametrize(("message", "payloads"), OFTEN, ids=lambda v: type(v).__name__)
+def test_the_short_way_is_taken_for_what_is_exactly_ours_alone(
+    message: AnyMessage, payloads: tuple[bytes, ...]
+) -> None:
+    header = encode(message, payloads)[0]
+    assert codec._read_at_once(header) == message
+    more = msgpack.packb({**msgpack.unpackb(header), "more": float("nan")})
+    assert codec._read_at_once(more) is None
+    with pytest.raises(RemoteProtocolError, match="not finite"):
+        decode([more, *payloads])
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -0.1])
+def test_no_number_out_of_its_range_takes_the_short_way(number: float) -> None:
+    query = FaceQuery(session=SESSION, seq=1, track=1, landmarks=LANDMARKS, quality=number)
+    assert codec._read_at_once(msgspec.msgpack.encode(query)) is None

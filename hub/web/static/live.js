@@ -146,6 +146,19 @@ class Tile {
     else if (this.isPlaying) this.stop();
   }
 
+  // What the hub said last may no longer hold, and is not shown as if it did.
+  forget() {
+    this.element.dataset.standing = "unheard";
+    this.state.dataset.level = "bad";
+    setText(this.state, "Hub unreachable");
+    for (const count of [this.shown, this.veiled]) setText(count.querySelector("b"), "–");
+    this.showNames([]);
+    setText(this.detail, "No numbers without the hub");
+    setText(this.note, "The picture comes from the node, which veils everyone without the hub.");
+    this.note.hidden = false;
+    this.open.setAttribute("aria-label", `${this.name}: hub unreachable, no numbers. ${this.isFull() ? "Leave" : "Open"} full screen`);
+  }
+
   showNames(names) {
     this.names.hidden = !names.length;
     const key = JSON.stringify(names);
@@ -216,6 +229,14 @@ function trouble(text) {
   wall.classList.toggle("is-stale", Boolean(text));
 }
 
+function loseHub() {
+  if (!at("trouble").hidden) return;
+  trouble("The hub cannot be reached. The pictures come from the nodes, which veil everyone without it.");
+  for (const tile of tiles.values()) tile.forget();
+  for (const id of ["sum-live", "sum-shown", "sum-veiled"]) setText(at(id), "–");
+  setText(at("summary"), "How the cameras fare is not known.");
+}
+
 function listen() {
   const events = new EventSource("/api/wall/events");
   events.onmessage = (event) => {
@@ -233,7 +254,7 @@ function listen() {
 }
 
 setInterval(() => {
-  if (Date.now() - heardAt > QUIET_MS) trouble("The hub cannot be reached. The pictures come from the nodes, which veil everyone without it.");
+  if (Date.now() - heardAt > QUIET_MS) loseHub();
 }, 1000);
 
 wall.addEventListener("keydown", (event) => {

@@ -4,7 +4,8 @@
 each lane, `judge` owns what must have one owner and runs in a thread of its own. A batch is put together
 only when a lane is free: from what is prepared by then, the sources by turns. It leaves when it is full or
 its oldest item has waited long enough; beyond the capacity the oldest item of whoever has most waiting is
-shed. Async on the outside. Used by `hub.service`.
+shed. On the event loop, what comes of an item is told to whoever put it in, a batch at a time: a future or a
+task for each item would cost more than all else here. Used by `hub.questions`.
 """
 
 from __future__ import annotations
@@ -48,16 +49,29 @@ class Stages(Protocol[T_contra, P, Q, R_co]):
         ...
 
 
-@dataclass(slots=True)
-class _Waiting(Generic[T, R]):
+@dataclass(eq=False, slots=True)
+class Waiting(Generic[T, R]):
+    """An item on its way, until `told` is called: once, with the result or with what went wrong."""
+
     item: T
     since: float
-    answer: asyncio.Future[R]
+    told: Callable[[R | Exception], None]
     prepared: Any = None
+    is_done: bool = False
+
+    def give_up(self) -> None:
+        """Whoever asked has gone: nothing is told, and what has not begun is not done."""
+        self.is_done = True
+
+    def tell(self, result: R | Exception) -> None:
+        """End it, unless it has ended."""
+        if not self.is_done:
+            self.is_done = True
+            self.told(result)
 
 
 class Batcher(Generic[T, P, Q, R]):
-    """`submit` from the event loop, from `start` to `close`."""
+    """`put` and `submit` from the event loop, from `start` to `close`. What `told` raises is a mistake."""
 
     def __init__(
         self,
@@ -79,17 +93,18 @@ class Batcher(Generic[T, P, Q, R]):
         self._capacity = capacity
         self._ahead = max_batch * lanes
         self._chunk = -(-max_batch // hands)
-        self._queue: FairQueue[_Waiting[T, R]] = FairQueue()
+        self._queue: FairQueue[Waiting[T, R]] = FairQueue()
         self._preparing = 0
-        self._ready: deque[_Waiting[T, R]] = deque()
+        self._ready: deque[Waiting[T, R]] = deque()
         self._free_lanes, self._free_hands = lanes, hands
         # One is judged while the lanes work; if judging is what takes longest, the lanes wait for it.
         self._free_batches = lanes + 1
         self._hands = ThreadPoolExecutor(hands, thread_name_prefix="decode")
         self._lanes = ThreadPoolExecutor(lanes, thread_name_prefix="inference")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="judge")
-        self._under_way: dict[asyncio.Task[None], list[_Waiting[T, R]]] = {}
+        self._under_way: dict[asyncio.Task[None], list[Waiting[T, R]]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._soon: asyncio.Handle | None = None
         self._is_open = self._is_closed = False
         self.shed = 0
         self.batches = 0
@@ -104,18 +119,39 @@ class Batcher(Generic[T, P, Q, R]):
         self._is_open = True
         self._pump()
 
-    async def submit(self, item: T, source: Hashable = None) -> R:
-        """The result for one item. Raises Shed, or what a stage raised for it or its batch."""
-        if self._is_closed:
-            raise Shed("the hub is closing")
+    def put(self, item: T, source: Hashable, told: Callable[[R | Exception], None]) -> Waiting[T, R]:
+        """Take in one item. `told` is called later, with its result, Shed, or what a stage raised for it or
+        its batch; with Shed perhaps before this returns."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[R] = loop.create_future()
-        self._queue.push(source, _Waiting(item, loop.time(), answer))
+        waiting: Waiting[T, R] = Waiting(item, loop.time(), told)
+        if self._is_closed:
+            waiting.tell(Shed("the hub is closing"))
+            return waiting
+        self._queue.push(source, waiting)
         while self.waiting > self._capacity:
             # Never what is prepared: that leaves with the next batch, and was paid for.
             self._drop(self._queue.shed())
-        self._pump()
-        return await answer
+        if self._soon is None:  # what arrives together is begun together
+            self._soon = loop.call_soon(self._pump)
+        return waiting
+
+    async def submit(self, item: T, source: Hashable = None) -> R:
+        """The result for one item. Raises what `put` would tell instead of it."""
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+
+        def told(result: R | Exception) -> None:
+            if answer.done():  # cancelled, with `give_up` still to come
+                return
+            if isinstance(result, Exception):
+                answer.set_exception(result)
+            else:
+                answer.set_result(result)
+
+        waiting = self.put(item, source, told)
+        try:
+            return await answer
+        finally:
+            waiting.give_up()
 
     async def call(self, function: Callable[[], S]) -> S:
         """Run something else in the thread of `judge`, between two batches."""
@@ -140,6 +176,7 @@ class Batcher(Generic[T, P, Q, R]):
 
     def _pump(self) -> None:
         """Begin whatever can begin now; called whenever something has changed."""
+        self._soon = None
         if self._is_open:
             self._begin_preparing()
             self._begin_batches()
@@ -147,10 +184,10 @@ class Batcher(Generic[T, P, Q, R]):
     def _begin_preparing(self) -> None:
         while self._queue and self._free_hands:
             room = self._ahead - self._preparing - len(self._ready)
-            chunk: list[_Waiting[T, R]] = []
+            chunk: list[Waiting[T, R]] = []
             while self._queue and len(chunk) < min(room, self._chunk):
                 waiting = self._queue.pop()
-                if not waiting.answer.done():  # whoever asked may have gone meanwhile
+                if not waiting.is_done:  # whoever asked may have gone meanwhile
                     chunk.append(waiting)
             if not chunk:
                 return
@@ -167,7 +204,7 @@ class Batcher(Generic[T, P, Q, R]):
                 return
             count = min(self._max_batch, len(self._ready))
             batch = [self._ready.popleft() for _ in range(count)]
-            batch = [w for w in batch if not w.answer.done()]
+            batch = [w for w in batch if not w.is_done]
             if batch:
                 self._free_lanes -= 1
                 self._free_batches -= 1
@@ -176,7 +213,7 @@ class Batcher(Generic[T, P, Q, R]):
         # Batches make room for more to be prepared.
         self._begin_preparing()
 
-    def _begin(self, work: Coroutine[Any, Any, None], items: list[_Waiting[T, R]]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None], items: list[Waiting[T, R]]) -> None:
         task = asyncio.create_task(work)
         self._under_way[task] = items
         task.add_done_callback(lambda done: self._under_way.pop(done, None))
@@ -186,7 +223,7 @@ class Batcher(Generic[T, P, Q, R]):
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(wait_s, self._pump)
 
-    async def _prepare(self, chunk: list[_Waiting[T, R]]) -> None:
+    async def _prepare(self, chunk: list[Waiting[T, R]]) -> None:
         loop = asyncio.get_running_loop()
         work = partial(_each, self._stages.prepare, [w.item for w in chunk])
         try:
@@ -202,7 +239,7 @@ class Batcher(Generic[T, P, Q, R]):
                 self._ready.append(waiting)
         self._pump()
 
-    async def _answer(self, batch: list[_Waiting[T, R]]) -> None:
+    async def _answer(self, batch: list[Waiting[T, R]]) -> None:
         try:
             results = await self._through(batch)
         except Exception as exc:  # noqa: BLE001 - handed to those who asked; the next batch may do
@@ -212,10 +249,9 @@ class Batcher(Generic[T, P, Q, R]):
             self._free_batches += 1
             self._pump()
         for waiting, result in zip(batch, results, strict=True):
-            if not waiting.answer.done():
-                waiting.answer.set_result(result)
+            waiting.tell(result)
 
-    async def _through(self, batch: list[_Waiting[T, R]]) -> Sequence[R]:
+    async def _through(self, batch: list[Waiting[T, R]]) -> Sequence[R]:
         loop = asyncio.get_running_loop()
         try:
             prepared = [w.prepared for w in batch]
@@ -230,10 +266,10 @@ class Batcher(Generic[T, P, Q, R]):
         _check(batch, results)
         return results
 
-    def _drop(self, waiting: _Waiting[T, R]) -> None:
-        if not waiting.answer.done():
+    def _drop(self, waiting: Waiting[T, R]) -> None:
+        if not waiting.is_done:
             self.shed += 1
-            waiting.answer.set_exception(Shed("newer questions went first"))
+            waiting.tell(Shed("newer questions went first"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +293,6 @@ def _check(batch: Sequence[object], results: Sequence[object]) -> None:
         raise ValueError(f"{len(results)} results for {len(batch)} items")
 
 
-def _fail(batch: Sequence[_Waiting[T, R]], exc: Exception) -> None:
+def _fail(batch: Sequence[Waiting[T, R]], exc: Exception) -> None:
     for waiting in batch:
-        if not waiting.answer.done():
-            waiting.answer.set_exception(exc)
+        waiting.tell(exc)

@@ -22,6 +22,9 @@ Probe = NDArray[np.float32]
 TrackKey = tuple[str, bytes, int]
 """Node, session, track."""
 
+MIN_WEIGHT = 0.01
+MIN_LENGTH = 1e-6
+"""Of a mean: shorter than that, its looks cancel each other."""
 MAX_TRACKS = 4_096
 """Tracks remembered; the one not looked at for longest is forgotten (and veiled)."""
 FORGET_S = 30.0
@@ -71,6 +74,17 @@ class _Look:
     """Similarity to the closest person."""
 
 
+@dataclass(eq=False, slots=True)
+class Foreseen:
+    """What the looks of a track will say together with its next one, if nothing happens to it before."""
+
+    before: tuple[_Look, ...]
+    probe: Probe
+    """Their mean, of length 1."""
+    candidates: Sequence[Candidate] = ()
+    """To be put here by whoever searches for the probe."""
+
+
 @dataclass(slots=True)
 class _TrackEvidence:
     looks: deque[_Look]
@@ -100,11 +114,46 @@ class EvidenceBook:
         """In force among the people of the gallery."""
         return self.settings.threshold + self.settings.per_tenfold * math.log10(max(1, self.people))
 
+    def foresee(self, asked: Sequence[tuple[TrackKey, Probe, float]]) -> list[Foreseen | None]:
+        """For looks to come (track, probe, quality) what may be searched for together, in one go; None where
+        there is nothing to search for besides the probe itself. Nothing is taken in."""
+        found: list[Foreseen | None] = [None] * len(asked)
+        rows: list[Probe] = []
+        weights: list[float] = []
+        starts: list[int] = []
+        numbers: list[int] = []
+        for number, (key, probe, quality) in enumerate(asked):
+            track = self._tracks.get(key)
+            if track is None or not track.looks:
+                continue
+            before = tuple(track.looks)[-(self.settings.n - 1) :] if self.settings.n > 1 else ()
+            starts.append(len(rows))
+            numbers.append(number)
+            rows += [look.probe for look in before]
+            rows.append(probe)
+            weights += [look.quality for look in before]
+            weights.append(max(quality, MIN_WEIGHT))
+            found[number] = Foreseen(before, probe)
+        if not numbers:
+            return found
+        weighed = np.stack(rows) * np.array(weights, np.float32)[:, None]
+        sums = np.add.reduceat(weighed, starts, axis=0)
+        lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))
+        totals = np.add.reduceat(np.array(weights), starts)
+        for number, total, length, row in zip(numbers, totals.tolist(), lengths.tolist(), sums, strict=True):
+            foreseen = found[number]
+            if foreseen is not None and length >= MIN_LENGTH * total:
+                foreseen.probe = row / np.float32(length)
+            else:
+                found[number] = None
+        return found
+
     def look(
         self, key: TrackKey, probe: Probe, quality: float, now: float,
-        identify: Callable[[Probe], Sequence[Candidate]],
+        identify: Callable[[Probe], Sequence[Candidate]], foreseen: Foreseen | None = None,
     ) -> Finding:  # fmt: skip
-        """Take in a look at a track: probe (D,) of length 1, quality in 0..1."""
+        """Take in a look at a track: probe (D,) of length 1, quality in 0..1. foreseen: what `foresee` said
+        of it, with candidates; used only if it still holds."""
         self._forget_old(now)
         track = self._tracks.pop(key, None) or _TrackEvidence(deque(maxlen=self.settings.n), now, now)
         self._tracks[key] = track
@@ -115,8 +164,12 @@ class EvidenceBook:
         if track.proven and self._contradicts(track.proven, vote, candidates):
             self.unprove(key)
         best = candidates[0].similarity if candidates else 0.0
-        track.looks.append(_Look(probe, max(quality, 0.01), vote, best))
-        finding = self._judge(track, identify)
+        track.looks.append(_Look(probe, max(quality, MIN_WEIGHT), vote, best))
+        if len(track.looks) == 1:  # the mean of one is itself
+            fused: Sequence[Candidate] | None = candidates
+        else:
+            fused = foreseen.candidates if foreseen is not None and _holds(foreseen, track.looks) else None
+        finding = self._judge(track, identify, fused)
         track.proven, track.similarity = finding.identity, finding.similarity
         return finding
 
@@ -190,13 +243,19 @@ class EvidenceBook:
         # Not of the threshold in force: that rises with the gallery, but not how unlike oneself one may look.
         return similarity < self.settings.threshold - self.settings.contradiction
 
-    def _judge(self, track: _TrackEvidence, identify: Callable[[Probe], Sequence[Candidate]]) -> Finding:
-        weights = np.array([look.quality for look in track.looks], np.float32)
-        mean = (weights / weights.sum()) @ np.stack([look.probe for look in track.looks])
-        length = math.sqrt(float(mean @ mean))
-        if length < 1e-6:
-            return Finding("", reason="the looks disagree")
-        fused = self._accepted(identify((mean / length).astype(np.float32)), self.threshold)
+    def _judge(
+        self,
+        track: _TrackEvidence,
+        identify: Callable[[Probe], Sequence[Candidate]],
+        candidates: Sequence[Candidate] | None,
+    ) -> Finding:
+        """candidates: those of the mean of the looks, where that was searched for."""
+        if candidates is None:
+            mean = _mean(track.looks)
+            if mean is None:
+                return Finding("", reason="the looks disagree")
+            candidates = identify(mean)
+        fused = self._accepted(candidates, self.threshold)
         if not fused.identity:
             limit = self.threshold - self.settings.stranger_gap
             closest = max(fused.similarity, *(look.best for look in track.looks))
@@ -215,3 +274,18 @@ class EvidenceBook:
             if len(self._tracks) < MAX_TRACKS and now - track.seen_at < FORGET_S:
                 return
             self.forget(key)
+
+
+def _mean(looks: Sequence[_Look]) -> Probe | None:
+    """Weighed by quality, of length 1; None where the looks cancel each other."""
+    weights = np.array([look.quality for look in looks], np.float32)
+    mean = (weights / weights.sum()) @ np.stack([look.probe for look in looks])
+    length = math.sqrt(float(mean @ mean))
+    return np.asarray(mean / length, np.float32) if length >= MIN_LENGTH else None
+
+
+def _holds(foreseen: Foreseen, looks: Sequence[_Look]) -> bool:
+    """The looks are those that were foreseen, and one more."""
+    if len(looks) != len(foreseen.before) + 1:
+        return False
+    return all(a is b for a, b in zip(foreseen.before, looks, strict=False))

@@ -27,6 +27,13 @@ class Live:
         consent = self.consents.get(identity)
         return consent is not None and (not consent.cameras or camera in consent.cameras)
 
+    def permits_at(self, wall: float, identity: str, camera: str) -> bool:
+        """The same, of a consent that has not expired by `wall`."""
+        consent = self.consents.get(identity)
+        if consent is None or (consent.until is not None and wall >= consent.until):
+            return False
+        return not consent.cameras or camera in consent.cameras
+
     def next_expiry(self) -> float:
         """When the next consent ends by itself; infinity where none does."""
         untils = (c.until for c in self.consents.values() if c.until is not None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from hub.evidence import Finding
@@ -57,11 +58,12 @@ class Verdict:
     consent: str = ""
     """Id of the consent that a reveal rests on; empty where it rests on none (veil-protected)."""
     gallery_version: int = 0
-    """Of the snapshot that was searched."""
+    """Of the snapshot that was searched; of reveals only, as is the next."""
     threshold: float = 0.0
     """In force for this decision."""
 
     @staticmethod
+    @lru_cache(maxsize=64)
     def veil(reason: str) -> Verdict:
         return Verdict(False, 0.0, "", "", 0.0, 0.0, reason)
 

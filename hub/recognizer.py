@@ -7,13 +7,13 @@ consents. Crops and probes of strangers are dropped with the track's evidence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hub.embedding.port import Aligned, Embedder, Embeddings, staged
-from hub.evidence import EvidenceBook, EvidenceSettings, Probe, TrackKey
+from hub.evidence import EvidenceBook, EvidenceSettings, Foreseen, Probe, TrackKey
 from hub.gallery import Candidate, Gallery
 from hub.policy import LiveConsent, PolicySettings, Verdict, decide
 from hub.visitors import VisitorBook
@@ -101,13 +101,21 @@ class Recognizer:
         self, looks: Sequence[Look], inferred: Sequence[Probe | RejectedLook]
     ) -> list[Verdict | RejectedLook]:
         """A verdict for each look, in order. `Verdict.ousted` names tracks to revoke."""
-        candidates = self._search([p for p in inferred if not isinstance(p, RejectedLook)])
+        # One search for the whole batch: for each look, and for what it will say with those before it.
+        known = [(k, p) for k, p in zip(looks, inferred, strict=True) if not isinstance(p, RejectedLook)]
+        foreseen = self._evidence.foresee([(look.key, probe, look.quality) for look, probe in known])
+        fused = [f for f in foreseen if f is not None]
+        found = self._search([probe for _, probe in known] + [f.probe for f in fused])
+        candidates = iter(found[: len(known)])
+        for f, those in zip(fused, found[len(known) :], strict=True):
+            f.candidates = those
+        futures = iter(foreseen)
         results: list[Verdict | RejectedLook] = []
         for i, (look, probe) in enumerate(zip(looks, inferred, strict=True)):
             if isinstance(probe, RejectedLook):
                 results.append(probe)
                 continue
-            verdict = self._judge(look, probe, next(candidates))
+            verdict = self._judge(look, probe, next(candidates), next(futures))
             for j, before in enumerate(looks[:i] if verdict.ousted else ()):
                 # What this batch has granted so far is not on its way yet: it is taken back here.
                 is_ousted = before.key[:2] == look.key[:2] and before.track in verdict.ousted
@@ -151,24 +159,26 @@ class Recognizer:
         """The tracks that are proven to be this identity."""
         return self._evidence.proven(identity)
 
-    def _search(self, probes: Sequence[Probe]) -> Iterator[list[Candidate]]:
-        """Of each probe whom it is closest to: one search for a whole batch."""
-        return iter(self._gallery.identify(np.stack(probes), 2) if probes else ())
+    def _search(self, probes: Sequence[Probe]) -> list[list[Candidate]]:
+        """Of each probe whom it is closest to."""
+        return self._gallery.identify(np.stack(probes), 2) if probes else []
 
-    def _judge(self, look: Look, probe: Probe, candidates: list[Candidate]) -> Verdict:
+    def _judge(
+        self, look: Look, probe: Probe, candidates: list[Candidate], foreseen: Foreseen | None
+    ) -> Verdict:
         finding = self._evidence.look(
             look.key, probe, look.quality, look.now,
-            # The probe itself was searched for with its batch; what is left is the mean of the looks.
+            # What was not foreseen: a second look at one track in a batch, one that contradicts those before.
             lambda p: candidates if p is probe else self._gallery.identify(p[None], 2)[0],
+            foreseen,
         )  # fmt: skip
         if self._visitors is not None:
             self._visitors.take(look.key, probe, look.quality, bool(finding.identity), look.now)
-        verdict = replace(
-            decide(finding, self._consents, look.node, self._policy, self._wall()),
-            gallery_version=self._gallery.version,
-            threshold=self._evidence.threshold,
-        )
-        return self._alone(look, verdict) if verdict.reveal and verdict.identity else verdict
+        verdict = decide(finding, self._consents, look.node, self._policy, self._wall())
+        if not verdict.reveal:
+            return verdict
+        verdict = replace(verdict, gallery_version=self._gallery.version, threshold=self._evidence.threshold)
+        return self._alone(look, verdict) if verdict.identity else verdict
 
     def _alone(self, look: Look, verdict: Verdict) -> Verdict:
         """Of several faces of one camera that pass as one person, only the most similar is shown."""
@@ -178,4 +188,4 @@ class Recognizer:
             return Verdict.veil(RIVAL_REASON)
         for key, _ in rivals:
             self._evidence.unprove(key)
-        return replace(verdict, ousted=tuple(key[2] for key, _ in rivals))
+        return replace(verdict, ousted=tuple(key[2] for key, _ in rivals)) if rivals else verdict

@@ -19,13 +19,12 @@ from hub.audit.desk import AuditDesk
 from hub.audit.files import AuditFiles
 from hub.audit.log import AuditLog
 from hub.audit.shown import ShownInLog
-from hub.batcher import Batcher, Shed
+from hub.batcher import Batcher
 from hub.calibration import in_force
 from hub.cohort import cohort_of
 from hub.config import HubSettings
 from hub.embedding.choose import open_embedder
 from hub.embedding.port import Embedder, ModelManifest
-from hub.errors import DeclinedError
 from hub.evaluation import EvaluationDesk, EvaluationRequest
 from hub.evidence import EvidenceSettings
 from hub.gallery import Gallery
@@ -33,8 +32,9 @@ from hub.live import Live, ended
 from hub.nodes import NodeBook, PaceBook
 from hub.people import AdminRequest, PeopleDesk
 from hub.policy import LiveConsent, PolicySettings, Verdict
+from hub.questions import QuestionDesk
 from hub.recognizer import Look, Recognizer, RejectedLook
-from hub.server import Server
+from hub.server import Server, Told
 from hub.signing import load_or_create
 from hub.store.alone import OwnedStore
 from hub.store.errors import StoreError
@@ -45,7 +45,7 @@ from hub.visitors import VisitorBook
 from hub.web.ports import PagePorts
 from protocol import limits
 from protocol.keys import KeyPair, Peer
-from protocol.messages import AnyMessage, FaceDecision, FaceQuery, NodeReport, Notice, Request, Revoke, clip
+from protocol.messages import AnyMessage, FaceQuery, NodeReport, Notice, Request, Revoke
 from protocol.session import HubFacts
 
 log = logging.getLogger(__name__)
@@ -134,6 +134,9 @@ class Hub:
         self._reading = asyncio.Lock()
         audit_log = AuditLog(settings.files.folder, signer, wall())
         self._audit = AuditDesk(audit_log, wall, settings.audit.keep_days)
+        self._questions = QuestionDesk(
+            self._batcher, self._audit, settings.cameras.mode_of, self._permitted, self._oust, self._counts
+        )
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -150,7 +153,9 @@ class Hub:
         others = await self._desk.in_store(self._store.count_other_models, self._manifest.model_id)
         if others:
             log.warning(
-                "%d people were enrolled with another model and stay veiled: enrol them again", others
+                "%d people were enrolled with another model than %s and stay veiled: enrol them again",
+                others,
+                self._manifest.model_id,
             )
 
     async def run(self) -> None:
@@ -218,10 +223,12 @@ class Hub:
     def reported(self, peer: Peer, session: bytes, report: NodeReport) -> None:
         self.nodes.reported(peer.name, session, report, time.monotonic())
 
+    def decide(self, peer: Peer, query: FaceQuery, crop: bytes, told: Told) -> Callable[[], None]:
+        return self._questions.ask(peer.name, query, crop, told)
+
     async def answer(self, peer: Peer, request: Request, payloads: Sequence[bytes]) -> AnyMessage:
-        """A decision for a node, people for an admin. Raises DeclinedError."""
-        if isinstance(request, FaceQuery):
-            return await self._decide(peer, request, payloads[0])
+        """People and other things for an admin. Raises DeclinedError."""
+        assert not isinstance(request, FaceQuery), "those are decided"
         return await self._audit.act(peer, request, lambda: self._serve_admin(request, payloads))
 
     async def _serve_admin(
@@ -237,40 +244,11 @@ class Hub:
             return await self._desk.tell(request)
         return await self._desk.answer(request, payloads)
 
-    async def _decide(self, peer: Peer, query: FaceQuery, crop: bytes) -> FaceDecision:
-        look = Look(
-            peer.name,
-            query.session,
-            query.track,
-            crop,
-            query.landmarks,
-            query.quality,
-            time.monotonic(),
-        )
-        self._counts["questions"] += 1
-        try:
-            verdict = await self._batcher.submit(look, query.session)
-        except Shed as exc:
-            self._counts["shed"] += 1
-            raise DeclinedError("overloaded", str(exc), retry_after_s=0.5) from exc
-        if isinstance(verdict, RejectedLook):
-            self._counts["rejected"] += 1
-            raise DeclinedError("invalid", verdict.reason)
-        if verdict.ousted:
-            self._counts["ousted"] += len(verdict.ousted)
-            self._server.push(
-                query.session,
-                Revoke(session=query.session, tracks=verdict.ousted, reason="another face is this person"),
-            )
-            self._audit.revoked(query.session, tracks=verdict.ousted, cause="another face is this person")
-        verdict = self._permitted(verdict, peer.name)
-        mode = self._settings.cameras.mode_of(peer.name)
-        verdict = await self._audit.decided(peer.name, mode, query.session, query.track, verdict)
-        if verdict.reveal and not (last := self._permitted(verdict, peer.name)).reveal:
-            self._audit.veiled(query.session, query.track, last.reason)
-            verdict = last
-        self._counts["reveals" if verdict.reveal else "veils"] += 1
-        return _decision(query, verdict)
+    def _oust(self, session: bytes, tracks: tuple[int, ...]) -> None:
+        """Have tracks veiled that were shown as someone who another face is."""
+        reason = "another face is this person"
+        self._server.push(session, Revoke(session=session, tracks=tracks, reason=reason))
+        self._audit.revoked(session, tracks=tracks, cause=reason)
 
     def _permitted(self, verdict: Verdict, camera: str) -> Verdict:
         """The verdict, or a veil where what it rests on has ended while it was computed or recorded."""
@@ -285,7 +263,7 @@ class Hub:
             # Shown for being nobody on the list: holds as long as the list is the one compared with.
             version = self._recognizer.gallery.version
             return not self._is_stale and version == self._live.gallery_version
-        return self._live.at(self._wall()).permits(verdict.identity, camera)
+        return self._live.permits_at(self._wall(), verdict.identity, camera)
 
     def for_pages(self) -> PagePorts:
         """What the web pages may ask."""
@@ -414,21 +392,6 @@ def _audited(settings: HubSettings, manifest: ModelManifest) -> dict[str, object
 
 def _live(gallery: Gallery, consents: dict[str, LiveConsent]) -> Live:
     return Live(gallery.version, gallery.identities, consents)
-
-
-def _decision(query: FaceQuery, verdict: Verdict) -> FaceDecision:
-    return FaceDecision(
-        session=query.session,
-        seq=query.seq,
-        track=query.track,
-        reveal=verdict.reveal,
-        lease_s=verdict.lease_s,
-        identity=verdict.identity,
-        name=clip(verdict.name),
-        similarity=verdict.similarity,
-        margin=verdict.margin,
-        reason=clip(verdict.reason),
-    )
 
 
 __all__ = ["AdminRequest", "Hub", "open_hub"]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from hub.server import Server, ServerSettings
+from hub.server import Server, ServerSettings, Told
 from protocol.keys import KeyPair, Peer, allowed_file, create_keypair, write_public_key
 from protocol.messages import (
     AnyMessage,
@@ -64,6 +64,22 @@ class FakeHandler:
 
     def reported(self, peer: Peer, session: bytes, report: NodeReport) -> None:
         self.reports.put_nowait((peer, report))
+
+    def decide(self, peer: Peer, query: FaceQuery, crop: bytes, told: Told) -> Callable[[], None]:
+        async def answered() -> None:
+            try:
+                answer = await self.answer(peer, query, [crop])
+                assert isinstance(answer, FaceDecision)
+                told(answer)
+            except Exception as exc:
+                told(exc)
+
+        task = asyncio.create_task(answered())
+
+        def give_up() -> None:
+            task.cancel()
+
+        return give_up
 
     async def answer(self, peer: Peer, request: Request, payloads: Sequence[bytes]) -> AnyMessage:
         self.asked.append((peer, request, tuple(payloads)))

@@ -11,11 +11,11 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hub.audit.acts import facts_of, is_reading, is_veiling, outcome_of
 from hub.audit.errors import AuditError
@@ -131,6 +131,13 @@ class AuditDesk:
         self, camera: str, mode: str, session: bytes, track: int, verdict: Verdict
     ) -> Verdict:  # fmt: skip
         """Record a decision before it is sent; a veil in its place where that is not possible."""
+        found = self.take(camera, mode, session, track, verdict)
+        return found if isinstance(found, Verdict) else await found
+
+    def take(
+        self, camera: str, mode: str, session: bytes, track: int, verdict: Verdict
+    ) -> Verdict | Coroutine[Any, Any, Verdict]:
+        """The same: at once where nothing has to reach the disk first, as it is with most decisions."""
         at, key = self._moment(), (session, track)
         if not verdict.reveal:
             self._keep(self._reveals.veiled(key, verdict.reason, at))
@@ -149,8 +156,12 @@ class AuditDesk:
             entry.done.add_done_callback(lambda _: self._starting.pop(reveal, None))
         elif entry is None and self._reveals.latest(at) > self._log.horizon:
             entry = self._put([], is_kept=False)
-        if entry is None:
-            return verdict
+        return verdict if entry is None else self._after(entry, key, reveal, verdict, at)
+
+    async def _after(
+        self, entry: _Entry, key: tuple[bytes, int], reveal: str, verdict: Verdict, at: Moment
+    ) -> Verdict:
+        """What holds once the entry is on the disk."""
         try:
             await asyncio.shield(entry.done)  # others may wait for it as well
         except AuditError:

@@ -1,7 +1,7 @@
-// The live page: a <video> by WebRTC (page_video.js), else an <img> by MJPEG; one EventSource for the
+// The live page: a <video> by WebRTC (live_video.js), else an <img> by MJPEG; one EventSource for the
 // words around it. `?mjpeg` in the address asks for MJPEG.
 // Names reach the page as text nodes only. No state is kept between visits.
-"use strict";
+import { LiveVideo } from "/live_video.js";
 
 const at = (id) => document.getElementById(id);
 const picture = at("picture");
@@ -17,7 +17,7 @@ let videoRetry = 0;
 let isVideoUsable = document.body.dataset.live === "webrtc" && Boolean(window.RTCPeerConnection)
   && !new URLSearchParams(location.search).has("mjpeg");
 
-const live = new LiveVideo(video, {
+const live = new LiveVideo(video, async () => ({ url: location.href }), {
   onPlaying: () => {
     showPicture(null);
     video.hidden = false;

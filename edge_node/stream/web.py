@@ -29,6 +29,7 @@ from edge_node.stream.state import Health, NodeState, state_json
 from edge_node.stream.webrtc import WebRtcCollector, WebRtcSink
 from edge_node.stream.webrtc_whep import WhepRoutes
 from protocol.hosts import host_name, is_loopback
+from protocol.live_video import live_video_script
 
 MAX_EVENT_READERS = 64
 """Open pages: each holds a connection and gets a few hundred bytes a second."""
@@ -64,7 +65,6 @@ _FILES = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
-    "/page_video.js": ("page_video.js", "text/javascript"),
 }
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -125,6 +125,7 @@ class _Pages:
         self._files = {
             url: ((folder / name).read_text("utf-8"), kind) for url, (name, kind) in _FILES.items()
         }
+        self._files["/live_video.js"] = (live_video_script(), "text/javascript")
         self._files["/icon.svg"] = (ICON, "image/svg+xml")
         if ports.webrtc is None:  # the page need not try what is not there
             html, kind = self._files["/"]

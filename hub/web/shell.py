@@ -15,6 +15,7 @@ from aiohttp import web
 
 from hub.web.access import Role, User, open_to_all, user_of
 from hub.web.context import CONTEXT
+from protocol.live_video import live_video_script
 
 FOLDER = Path(__file__).parent / "static"
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -45,6 +46,7 @@ class Shell:
         self._frame = Template((FOLDER / "frame.html").read_text("utf-8"))
         self._bodies = {p.stem: p.read_text("utf-8") for p in FOLDER.glob("*.html") if p.stem != "frame"}
         self._files = {p.name: p.read_bytes() for p in FOLDER.iterdir() if p.suffix in TYPES}
+        self._files["live_video.js"] = live_video_script().encode()
         self._tags = {
             name: f'"{hashlib.sha256(data).hexdigest()[:16]}"' for name, data in self._files.items()
         }

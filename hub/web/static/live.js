@@ -1,6 +1,6 @@
 // The wall: a tile for each camera, its video straight from the node, its state from the hub's events.
 import { ask, at, icon, make, plural, setText } from "/static/hub.js";
-import { LiveVideo } from "/static/whep.js";
+import { LiveVideo } from "/static/live_video.js";
 
 const RETRY_MS = 4000;
 const VIDEO_RETRY_MS = 30000;

@@ -72,6 +72,7 @@ async def test_the_page_and_its_files_come_with_strict_headers() -> None:
     async with running() as (node, client):
         for path, kind in (
             ("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript"),
+            ("/live_video.js", "text/javascript"),
             ("/icon.svg", "image/svg+xml"), ("/state", "application/json"), ("/nothing", "text/plain"),
         ):  # fmt: skip
             async with client.get(node.url(path)) as response:

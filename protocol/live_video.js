@@ -1,18 +1,19 @@
-// Live video of one node by WebRTC (WHEP) into one <video>, with a ticket, and how old its pictures are.
-// Knows nothing of the wall; live.js falls back to MJPEG where this does not work.
+// Live video of one node by WebRTC (WHEP) into one <video>, and how old its pictures are when they appear.
+// Served by nodes and hub. Knows nothing of the page around it, which falls back to MJPEG where this does not work.
 
-const FIRST_PICTURE_MS = 9000;
+const FIRST_PICTURE_MS = 8000;
 const LOST_MS = 3000;
 const PING_EVERY_MS = 1000;
 const CLOCK_SAMPLES = 10;
-const AGE_SAMPLES = 12;
+const AGE_EVERY_MS = 1000;
 const RTP_TICKS_PER_MS = 90;
 const RENEW_AFTER = 0.6; // of a ticket's life
 const RETRY_MS = 5000;
 
 export class LiveVideo {
-  // `address` gives {url, ticket} anew for every try. `onPlaying()` once pictures appear, `onFailed(isFinal)`
-  // (with the node's status) when they will not or no longer come, `onAge(ms)` now and then: from a picture's capture to its appearing.
+  // `address()` promises {url, ticket, lasts_s} anew for every try; without a ticket where the node asks for none.
+  // `onPlaying()` once pictures appear, `onFailed(isFinal, status)` when they will not or no longer come (with the
+  // node's HTTP status, 0 without one), `onAge(ms)` about once a second: from a picture's capture to its appearing.
   constructor(video, address, { onPlaying, onFailed, onAge }) {
     this.video = video;
     this.address = address;
@@ -28,6 +29,7 @@ export class LiveVideo {
     this.peer = peer;
     this.clock = { samples: [], offsetMs: null, rtp: null, capturedMs: 0 };
     this.ages = [];
+    this.toldAgeMs = performance.now();
     peer.addTransceiver("video", { direction: "recvonly" });
     peer.addEventListener("track", (event) => this.show(peer, event));
     peer.addEventListener("connectionstatechange", () => this.follow(peer));
@@ -36,7 +38,7 @@ export class LiveVideo {
     try {
       const { url, ticket, lasts_s: lastsS } = await this.address();
       await peer.setLocalDescription();
-      const headers = { Authorization: `Bearer ${ticket}` };
+      const headers = ticket ? { Authorization: `Bearer ${ticket}` } : {};
       const answer = await fetch(new URL("whep", url), {
         method: "POST", headers: { ...headers, "Content-Type": "application/sdp" }, body: peer.localDescription.sdp,
       });
@@ -50,7 +52,7 @@ export class LiveVideo {
         return;
       }
       this.session = session;
-      this.renewing = setTimeout(() => this.renew(peer), lastsS * RENEW_AFTER * 1000);
+      if (ticket) this.renewing = setTimeout(() => this.renew(peer), lastsS * RENEW_AFTER * 1000);
       await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
     } catch (error) {
       this.fail(peer, false);
@@ -120,9 +122,10 @@ export class LiveVideo {
       this.begin(peer);
       const age = this.ageOf(frame);
       if (age !== null) this.ages.push(age);
-      if (this.ages.length >= AGE_SAMPLES) {
-        this.tell.onAge(this.ages.sort((a, b) => a - b)[AGE_SAMPLES >> 1]);
+      if (this.ages.length && now - this.toldAgeMs >= AGE_EVERY_MS) {
+        this.tell.onAge(this.ages.sort((a, b) => a - b)[this.ages.length >> 1]);
         this.ages = [];
+        this.toldAgeMs = now;
       }
       this.count(peer);
     });

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, Table, create_engine, event, select, text
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from hub.store.errors import ConflictError, StoreError
@@ -118,6 +118,14 @@ class Database:
         pragmas = ("foreign_keys=ON", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON")
         for pragma in (f"busy_timeout={round(1_000 * self._busy_s)}", *pragmas):
             connection.execute(f"PRAGMA {pragma}")
+
+
+def schema_of(db: Connection, meta: Table) -> Any:
+    """The schema's number that the file's `meta` (key, value) holds; None for a file without tables."""
+    there = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = :name"
+    if not db.scalar(text(there), {"name": meta.name}):
+        return None
+    return db.scalar(select(meta.c.value).where(meta.c.key == "schema"))
 
 
 def _begin(db: Connection) -> None:

@@ -12,7 +12,7 @@ import secrets
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from hub.store import sealing
-from hub.store.database import Database
+from hub.store.database import Database, schema_of
 from hub.store.errors import StoreError
 from hub.store.schema import (
     SCHEMA_VERSION,
@@ -39,7 +39,7 @@ def open_tables(database: Database, source: KeySource, *, is_alone: bool) -> Vau
     opens.
     """
     with database.transaction() as db:
-        schema = _schema(db)
+        schema = schema_of(db, meta)
         if schema is not None and schema > SCHEMA_VERSION:
             raise StoreError(
                 f"{database.path} was written by a newer Veilcast (schema {schema}): update this one"
@@ -63,14 +63,6 @@ def open_tables(database: Database, source: KeySource, *, is_alone: bool) -> Vau
 
 def _entry(key: str, value: int) -> dict[str, object]:
     return {"key": key, "value": value}
-
-
-def _schema(db: Connection) -> int | None:
-    """None for a file without tables."""
-    found = db.scalar(text("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'meta'"))
-    if not found:
-        return None
-    return db.scalar(select(meta.c.value).where(meta.c.key == "schema"))
 
 
 def _find_key(db: Connection, source: KeySource) -> Vault:

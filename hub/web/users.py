@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from hub.store.database import Database
+from hub.store.database import Database, schema_of
 from hub.store.errors import ConflictError, NotFoundError, StoreError
 from hub.web.access import Role, User
 from hub.web.user_tables import SCHEMA_VERSION, devices, happenings, links, meta, metadata, sessions, users
@@ -278,12 +278,11 @@ class UserStore:
 
 
 def _open_tables(db: Connection, path: Path) -> None:
-    there = db.scalar(text("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'meta'"))
-    if not there:
+    found = schema_of(db, meta)
+    if found is None:
         metadata.create_all(db)
         db.execute(insert(meta).values(key="schema", value=str(SCHEMA_VERSION)))
         return
-    found = db.scalar(select(meta.c.value).where(meta.c.key == "schema"))
     if found != str(SCHEMA_VERSION):
         raise StoreError(f"{path} was written by a newer Veilcast (schema {found}): update this one")
 

@@ -5,6 +5,7 @@ Owns the device and the search for others to name in an error. Knows nothing of 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Protocol, cast
 import cv2
 import numpy as np
 
+from edge_node.capture.limited import LimitedCaller
 from edge_node.capture.source import (
     CapturedImage,
     SourceClock,
@@ -24,6 +26,11 @@ from edge_node.capture.source import (
 )
 from vision.detections import Image
 
+log = logging.getLogger(__name__)
+
+CALL_S = 15.0
+"""For each call into OpenCV, which has no limit of its own for what a driver is asked when it opens; longer
+than the limits below, which end with a better word."""
 OPEN_TIMEOUT_MS = 5_000
 READ_TIMEOUT_MS = 5_000
 """A camera that gives nothing for this long is lost; OpenCV's own default is ten seconds."""
@@ -63,22 +70,23 @@ class CameraSource:
         options: SourceOptions,
         opener: Callable[[str], Capture] = _open_v4l2,
         now: Callable[[], float] = time.monotonic,
+        limit_s: float = CALL_S,
     ) -> None:
         self._device = device
         self._now = now
         self.skipped = 0
-        if opener is _open_v4l2:
-            _check(device)
-        self._capture: Capture | None = opener(device)
-        if not self._capture.isOpened():
+        self._capture: Capture | None = None
+        self._caller = LimitedCaller(f"camera {device}", limit_s)
+        try:
+            self._capture = self._caller.call(lambda: self._open(opener, options))
+            first = self._grab()
+            fps = self._caller.call(lambda: self._capture.get(cv2.CAP_PROP_FPS) if self._capture else 0.0)
+        except TimeoutError as exc:
             self.close()
-            raise SourceError(
-                f"{device} does not open as a camera: another program may hold it, or it is not one; "
-                f"cameras found: {found_cameras()}"
-            )
-        self._ask(self._capture, options)
-        first = self._grab()
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
+            raise SourceLost(f"{device} does not answer within {limit_s:g} s") from exc
+        except (SourceLost, SourceError):
+            self.close()
+            raise
         self.info = SourceInfo(
             width=first.shape[1],
             height=first.shape[0],
@@ -100,9 +108,26 @@ class CameraSource:
         return CapturedImage(image, self._clock.stamp(self._now() - self._began))
 
     def close(self) -> None:
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
+        capture, self._capture = self._capture, None
+        if capture is not None:
+            try:
+                self._caller.call(capture.release)
+            except TimeoutError:
+                log.warning("%s does not let go; it is left behind", self._device)
+        self._caller.close()
+
+    def _open(self, opener: Callable[[str], Capture], options: SourceOptions) -> Capture:
+        if opener is _open_v4l2:
+            _check(self._device)
+        capture = opener(self._device)
+        if not capture.isOpened():
+            capture.release()
+            raise SourceError(
+                f"{self._device} does not open as a camera: another program may hold it, or it is not one; "
+                f"cameras found: {found_cameras()}"
+            )
+        self._ask(capture, options)
+        return capture
 
     def _ask(self, capture: Capture, options: SourceOptions) -> None:
         # USB 2 carries 720p at 25 frames a second only as MJPEG; a camera without it stays as it is.
@@ -113,9 +138,13 @@ class CameraSource:
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 2)
 
     def _grab(self) -> Image:
-        if self._capture is None:
+        capture = self._capture
+        if capture is None:
             raise SourceLost(f"{self._device} is closed")
-        ok, image = self._capture.read()
+        try:
+            ok, image = self._caller.call(capture.read)
+        except TimeoutError as exc:
+            raise SourceLost(f"{self._device} gives no picture in time") from exc
         if not ok or image is None:
             raise SourceLost(f"{self._device} gives no picture: is it unplugged?")
         if image.ndim == 2:

@@ -7,6 +7,7 @@ install. Neither is imported before such a camera is asked for.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import select
 import shutil
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_node.capture.limited import LimitedCaller
 from edge_node.capture.source import (
     NETWORK_TIMEOUT_S,
     CapturedImage,
@@ -29,6 +31,13 @@ from edge_node.capture.source import (
 )
 from vision.detections import Image
 
+log = logging.getLogger(__name__)
+
+OPEN_S = 15.0
+"""For each call into a camera's library: starting one takes a second or two."""
+INSPECT_S = 15.0
+"""GStreamer reads all its plugins when it is first asked."""
+END_S = 5.0
 LAUNCH, INSPECT = "gst-launch-1.0", "gst-inspect-1.0"
 NO_PICAMERA = (
     "needs picamera2: run 'sudo apt install python3-picamera2' and make the environment with "
@@ -61,25 +70,22 @@ class PiCamera:
         options: SourceOptions,
         loader: Callable[[], Any] = load_picamera,
         now: Callable[[], float] = time.monotonic,
+        limit_s: float = OPEN_S,
     ) -> None:
         self.skipped = 0
         self._now = now
         self._label = f"csi://{number}"
-        kind = loader()
-        found = kind.global_camera_info()
-        if number >= len(found):
-            raise SourceError(f"there is no camera {self._label}; libcamera finds {len(found)}")
+        self._camera: Any = None
+        self._caller = LimitedCaller(self._label, limit_s)
         try:
-            self._camera: Any = kind(number)
-            # picamera2 names formats by the order in a word: its RGB888 is B, G, R in memory.
-            main = {"size": (options.width, options.height), "format": "RGB888"}
-            self._camera.configure(
-                self._camera.create_video_configuration(main=main, controls={"FrameRate": options.fps})
-            )
-            self._camera.start()
-        except (RuntimeError, IndexError, OSError) as exc:
-            raise SourceError(f"{self._label} does not open ({exc}): another program may hold it") from exc
-        self._first: Image | None = self._grab()
+            self._camera = self._caller.call(lambda: self._open(loader(), number, options))
+            self._first: Image | None = self._grab()
+        except TimeoutError as exc:
+            self._caller.close()
+            raise SourceLost(f"{self._label} does not answer within {limit_s:g} s") from exc
+        except (SourceLost, SourceError):
+            self.close()
+            raise
         height, width = self._first.shape[:2]
         self.info = SourceInfo(width, height, options.fps, SourceKind.CAMERA, self._label, is_live=True)
         self._clock = SourceClock(1 / options.fps)
@@ -95,14 +101,36 @@ class PiCamera:
     def close(self) -> None:
         camera, self._camera = self._camera, None
         if camera is not None:
-            camera.stop()
-            camera.close()
+            try:
+                self._caller.call(camera.stop)
+                self._caller.call(camera.close)
+            except TimeoutError:
+                log.warning("%s does not let go; it is left behind", self._label)
+        self._caller.close()
+
+    def _open(self, kind: Any, number: int, options: SourceOptions) -> Any:
+        found = kind.global_camera_info()
+        if number >= len(found):
+            raise SourceError(f"there is no camera {self._label}; libcamera finds {len(found)}")
+        try:
+            camera = kind(number)
+            # picamera2 names formats by the order in a word: its RGB888 is B, G, R in memory.
+            main = {"size": (options.width, options.height), "format": "RGB888"}
+            camera.configure(
+                camera.create_video_configuration(main=main, controls={"FrameRate": options.fps})
+            )
+            camera.start()
+        except (RuntimeError, IndexError, OSError) as exc:
+            raise SourceError(f"{self._label} does not open ({exc}): another program may hold it") from exc
+        return camera
 
     def _grab(self) -> Image:
-        if self._camera is None:
+        camera = self._camera
+        if camera is None:
             raise SourceLost(f"{self._label} is closed")
         try:
-            return np.ascontiguousarray(self._camera.capture_array("main")[..., :3], np.uint8)
+            taken = self._caller.call(lambda: camera.capture_array("main"))
+            return np.ascontiguousarray(taken[..., :3], np.uint8)
         except (RuntimeError, OSError, TimeoutError) as exc:
             raise SourceLost(f"{self._label} gives no picture ({type(exc).__name__})") from exc
 
@@ -111,7 +139,13 @@ def has_argus() -> bool:
     """Whether this machine has NVIDIA's camera element for GStreamer."""
     if shutil.which(LAUNCH) is None or shutil.which(INSPECT) is None:
         return False
-    done = subprocess.run([INSPECT, "nvarguscamerasrc"], capture_output=True, check=False)  # noqa: S603
+    try:
+        done = subprocess.run(  # noqa: S603
+            [INSPECT, "nvarguscamerasrc"], capture_output=True, check=False, timeout=INSPECT_S
+        )
+    except subprocess.TimeoutExpired:
+        log.warning("%s does not answer within %g s: no Jetson camera is looked for", INSPECT, INSPECT_S)
+        return False
     return done.returncode == 0
 
 
@@ -170,7 +204,10 @@ class JetsonCamera:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-            process.wait()
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                log.warning("%s does not let go; it is left behind", self._label)
             if process.stdout is not None:
                 process.stdout.close()
 

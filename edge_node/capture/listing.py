@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_node.capture.csi import has_argus, load_picamera
+from edge_node.capture.limited import LimitedCaller
 from edge_node.capture.source import SourceError
 
 QUERYCAP, ENUM_FMT, ENUM_FRAMESIZES = 0x80685600, 0xC0405602, 0xC02C564A
@@ -21,6 +22,8 @@ QUERYCAP, ENUM_FMT, ENUM_FRAMESIZES = 0x80685600, 0xC0405602, 0xC02C564A
 CAPTURE, HAS_DEVICE_CAPS = 0x1, 0x80000000
 TYPE_CAPTURE = 1
 DISCRETE = 1
+ASK_S = 3.0
+"""For one question to a driver; most answer within a millisecond."""
 MAX_ENTRIES = 64
 """Formats, and sizes of each, that are asked for: a driver that never says "no more" exists."""
 
@@ -41,11 +44,17 @@ class Found:
 
 
 def ioctl(device: Path, request: int, data: bytearray) -> bool:
-    try:
+    def ask() -> None:
         with device.open("rb", buffering=0) as opened:
             fcntl.ioctl(opened, request, data)
-    except OSError:
-        return False  # refused, gone or not ours to read: it is asked for in `v4l2`, which says so
+
+    caller = LimitedCaller(f"asking {device}", ASK_S)
+    try:
+        caller.call(ask)
+    except OSError:  # a TimeoutError is one
+        return False  # refused, hangs, gone or not ours to read: it is asked for in `v4l2`, which says so
+    finally:
+        caller.close()
     return True
 
 

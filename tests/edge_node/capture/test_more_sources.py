@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import sys
+import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_node.__main__ import app
-from edge_node.capture.csi import JetsonCamera, PiCamera, load_picamera, pipeline
+from edge_node.capture.csi import JetsonCamera, PiCamera, has_argus, load_picamera, pipeline
 from edge_node.capture.listing import ENUM_FMT, ENUM_FRAMESIZES, QUERYCAP, v4l2
 from edge_node.capture.opening import open_source
 from edge_node.capture.source import SourceEnded, SourceError, SourceLost, SourceOptions
@@ -116,6 +118,36 @@ class FakePi:
     def stop(self) -> None: ...
 
     def close(self) -> None: ...
+
+
+class HangingPi(FakePi):
+    """Whose driver never answers."""
+
+    free = threading.Event()
+
+    def capture_array(self, name: str) -> np.ndarray:
+        if self.left == 1:
+            HangingPi.free.wait()
+        return super().capture_array(name)
+
+
+def test_a_pi_camera_that_hangs_is_lost_and_left_behind(caplog: pytest.LogCaptureFixture) -> None:
+    source = PiCamera(0, SourceOptions(), lambda: HangingPi, limit_s=0.05)
+    source.read()
+    with pytest.raises(SourceLost):
+        source.read()
+    source.close()
+    HangingPi.free.set()
+    assert "csi://0 does not let go" in caplog.text
+
+
+def test_a_gstreamer_that_hangs_is_no_jetson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("gst-launch-1.0", "gst-inspect-1.0"):
+        (tmp_path / name).write_text("#!/bin/sh\nexec sleep 600\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("edge_node.capture.csi.INSPECT_S", 0.05)
+    assert not has_argus()
 
 
 def test_a_pi_camera_gives_pictures_and_is_lost_when_it_stops() -> None:

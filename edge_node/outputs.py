@@ -28,7 +28,6 @@ from edge_node.stream.recorder import Recorder
 from edge_node.stream.rtsp_client import PORTS
 from edge_node.stream.shelf import GB, RecordPlan, Shelf
 from edge_node.stream.webrtc import WebRtcSink
-from edge_node.stream.webrtc_rate import HEADROOM
 from edge_node.stream.whip import WhipPublisher
 
 log = logging.getLogger(__name__)
@@ -109,15 +108,15 @@ class Outputs:
             return None
         scheme = check_publish_url(publish.url)
         secret = read_secret(publish.secret_file, "publish.secret_file")
+        max_bps = publish.max_kbps * 1000.0
         if scheme in PORTS:
-            limit_bps = publish.max_kbps * 1000 / HEADROOM
-            publisher = RtspPublisher(publish.url, publish.user, secret, limit_bps, live)
+            publisher = RtspPublisher(publish.url, publish.user, secret, max_bps, live)
             live.join(publisher)
             return publisher
         authorization = f"Bearer {secret}" if secret else ""
         if publish.user:
             authorization = aiohttp.BasicAuth(publish.user, secret, "utf-8").encode()
-        return WhipPublisher(publish.url, authorization, live)
+        return WhipPublisher(publish.url, authorization, max_bps, live)
 
     def _outboxes(self) -> list[Outbox]:
         return [] if self._desk is None else [receiver.outbox for receiver in self._desk.receivers]

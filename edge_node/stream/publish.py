@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import ssl
 import time
@@ -59,7 +60,8 @@ class RtspPublisher:
         self.label = label_of(url)
         self._access = (url, user, password)
         self._live = live
-        self.limit_bps = max_bps
+        self.limit_bps = math.inf
+        self.ceiling_bps = max_bps
         self._first_pause_s = first_pause_s
         self._roll = roll
         self._queue = FrameQueue(CAPACITY)

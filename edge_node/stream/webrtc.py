@@ -8,6 +8,7 @@ others. Sees masked frames only. The HTTP side (WHEP) is `stream.webrtc_whep`.
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import threading
 import time
@@ -47,7 +48,14 @@ class LiveViewer(Protocol):
     def is_watching(self) -> bool: ...
 
     @property
-    def limit_bps(self) -> float: ...
+    def limit_bps(self) -> float:
+        """What its network can carry, as far as that is known."""
+        ...
+
+    @property
+    def ceiling_bps(self) -> float:
+        """The most that it may be sent, as a person has set it."""
+        ...
 
     @property
     def dropped(self) -> int: ...
@@ -89,7 +97,7 @@ class Lane:
         if self._on_way >= MAX_ON_WAY:
             self.ask_keyframe(0.0)
             return
-        encoder = self._encoder_for(frame, [viewer.limit_bps for viewer in viewers], fps)
+        encoder = self._encoder_for(frame, viewers, fps)
         now = self._now()
         with self._gate_lock:
             wants_key = self._gate.is_due(now)
@@ -113,9 +121,11 @@ class Lane:
         coded = CodedFrame(packet, is_key, frame.captured_at, len(data), shape.width, shape.height)
         self._call.call(self._deliver, coded)
 
-    def _encoder_for(self, frame: MaskedFrame, limits_bps: Sequence[float], fps: float) -> Encoder:
+    def _encoder_for(self, frame: MaskedFrame, viewers: Sequence[LiveViewer], fps: float) -> Encoder:
         height, width = frame.image.shape[:2]
-        target = self._rate.step(limits_bps, (width, height), fps, self._now())
+        limits_bps = [viewer.limit_bps for viewer in viewers]
+        ceiling_bps = min(viewer.ceiling_bps for viewer in viewers)
+        target = self._rate.step(limits_bps, (width, height), fps, self._now(), ceiling_bps)
         self.bitrate_bps = target.bitrate_bps
         wanted = (target.width, target.height, target.bitrate_bps)
         encoder = self._encoder
@@ -195,15 +205,20 @@ class WebRtcSink:
         return name, answer
 
     async def invite(
-        self, ask: Callable[[str], Awaitable[str]], addresses: Sequence[str], on_closed: Callable[[], None]
+        self,
+        ask: Callable[[str], Awaitable[str]],
+        addresses: Sequence[str],
+        on_closed: Callable[[], None],
+        ceiling_bps: float = math.inf,
     ) -> Peer:
-        """Send to a server that takes our offer: `ask` gets it and returns the answer (see `Peer.call`)."""
+        """Send to a server that takes our offer: `ask` gets it and returns the answer (see `Peer.call`). It
+        gets `ceiling_bps` at most."""
 
         def closed(peer: Peer) -> None:
             self.leave(peer)
             on_closed()
 
-        peer = self._make_peer(closed)
+        peer = self._make_peer(closed, ceiling_bps)
         await peer.call(ask, addresses)
         self.join(peer, peer.codec)
         return peer
@@ -224,12 +239,12 @@ class WebRtcSink:
         """From any thread."""
         self._lanes[codec].ask_keyframe(0.0)
 
-    def _make_peer(self, on_closed: Callable[[Peer], None]) -> Peer:
+    def _make_peer(self, on_closed: Callable[[Peer], None], ceiling_bps: float = math.inf) -> Peer:
         peer = Peer(PeerPorts(
             on_keyframe_wish=lambda patience_s: self._lanes[peer.codec].ask_keyframe(patience_s),
             sending_bps=lambda: self._lanes[peer.codec].sending_bps(),
             on_closed=on_closed,
-        ), self._now)  # fmt: skip
+        ), self._now, ceiling_bps)  # fmt: skip
         return peer
 
     def find(self, name: str) -> Peer | None:

@@ -99,11 +99,14 @@ class FrameTrack(MediaStreamTrack):
 
 
 class Peer:
-    """A viewer. `answer` first; `close` may be called twice."""
+    """A viewer, which gets `ceiling_bps` at most. `answer` first; `close` may be called twice."""
 
-    def __init__(self, ports: PeerPorts, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, ports: PeerPorts, now: Callable[[], float] = time.monotonic, ceiling_bps: float = math.inf
+    ) -> None:
         self._ports = ports
         self._now = now
+        self.ceiling_bps = ceiling_bps
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._track = FrameTrack(lambda: self._wish_keyframe())
         self._sender: RTCRtpSender | None = None

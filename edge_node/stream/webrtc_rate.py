@@ -110,13 +110,24 @@ class RateControl:
         """At present; the most there is before the first frame."""
         return self._target.bitrate_bps if self._target is not None else MAX_BPS
 
-    def step(self, limits_bps: Sequence[float], source: tuple[int, int], fps: float, now: float) -> Target:
-        """What to encode for viewers with these limits, from pictures of (width, height)."""
+    def step(
+        self,
+        limits_bps: Sequence[float],
+        source: tuple[int, int],
+        fps: float,
+        now: float,
+        ceiling_bps: float = math.inf,
+    ) -> Target:
+        """What to encode for viewers with these limits, from pictures of (width, height). The ceiling is a
+        person's, and holds whatever the others could take."""
         current = self._target
+        if current is not None and current.bitrate_bps > max(ceiling_bps, MIN_BPS):
+            self._changed_at = -math.inf
+            current = None
         if current is not None and source == self._source and now - self._changed_at < CHANGE_EVERY_S:
             return current
         wish = best_rate(source, fps)
-        wish = min(wish, HEADROOM * slowest_acceptable(limits_bps))
+        wish = min(wish, HEADROOM * slowest_acceptable(limits_bps), ceiling_bps)
         bitrate = round(max(MIN_BPS, wish))
         shown = current.height if current is not None and source == self._source else None
         width, height = _size(source, fps, bitrate, shown)

@@ -40,6 +40,7 @@ class WhipPublisher:
         self,
         url: str,
         authorization: str,
+        max_bps: float,
         live: WebRtcSink,
         *,
         first_pause_s: float = 1.0,
@@ -48,6 +49,7 @@ class WhipPublisher:
         self.label = label_of(url)
         self._url = url
         self._authorization = authorization
+        self._max_bps = max_bps
         self._live = live
         self._first_pause_s = first_pause_s
         self._roll = roll
@@ -84,7 +86,9 @@ class WhipPublisher:
         host = urlsplit(self._url).hostname
         # Loopback is left out of the candidates otherwise.
         addresses = ["127.0.0.1"] if host in LOOPBACK else []
-        self._peer = await self._live.invite(lambda offer: self._ask(http, offer), addresses, closed.set)
+        self._peer = await self._live.invite(
+            lambda offer: self._ask(http, offer), addresses, closed.set, self._max_bps
+        )
         was_watching, wished_at = False, 0.0
         while not closed.is_set():
             if self._peer.is_watching and not was_watching:

@@ -139,3 +139,12 @@ def test_one_keyframe_for_all_who_ask_and_not_too_often() -> None:
 def test_the_best_rate_is_bounded() -> None:
     assert best_rate((16, 16), 1.0) == 2 * M
     assert best_rate((8000, 8000), 60.0) <= MAX_BPS
+
+
+def test_a_ceiling_that_a_person_set_holds_however_fast_the_others_are() -> None:
+    control = RateControl()
+    assert control.step([math.inf] * 3, HD, 25.0, now=0.0).bitrate_bps > 1 * M
+    lowered = control.step([math.inf] * 3, HD, 25.0, now=0.01, ceiling_bps=1 * M)
+    assert lowered.bitrate_bps == 1 * M
+    assert control.step([math.inf] * 3, HD, 25.0, now=60.0, ceiling_bps=1 * M) == lowered
+    assert control.step([math.inf] * 3, HD, 25.0, now=90.0).bitrate_bps > 1 * M

@@ -94,7 +94,7 @@ async def server() -> AsyncIterator[Server]:
 @asynccontextmanager
 async def publishing(url: str) -> AsyncIterator[WhipPublisher]:
     live = WebRtcSink(LoopCaller(asyncio.get_running_loop()))
-    publisher = WhipPublisher(url, "Bearer s3cr3t", live, first_pause_s=0.02)
+    publisher = WhipPublisher(url, "Bearer s3cr3t", 2e6, live, first_pause_s=0.02)
 
     async def film() -> None:
         for n in range(1_000_000):
@@ -126,6 +126,13 @@ async def test_the_server_sees_the_pictures_and_is_told_of_the_end(server: Serve
     assert abs(float(server.pictures[0].mean()) - 90) < 6
     assert server.authorizations == ["Bearer s3cr3t"]
     assert server.deleted == [("/door/whip/session-1", "Bearer s3cr3t")]
+
+
+async def test_no_more_is_sent_than_was_set(server: Server) -> None:
+    async with publishing(server.url) as publisher:
+        await see(server)
+        assert publisher._peer is not None
+        assert publisher._peer.ceiling_bps == 2e6
 
 
 async def test_a_server_that_hangs_up_is_called_again(server: Server) -> None:

@@ -33,6 +33,9 @@ NODES = 200
 REPEATS = 5
 STALL_S, ATTEMPTS = 0.5, 5
 """A run in which the nodes' process stood still for so long says nothing about the hub, and is made again."""
+GOAL_CROPS_PER_S = 5_000.0
+MOST_LOAD = 0.9
+"""Where a machine cannot do that, delays are measured at this share of what it can."""
 OVERLOAD = 10.0
 """Times what the hub can compute."""
 OVERLOAD_CROP_MS = 4.0
@@ -152,17 +155,24 @@ def _write_keys(folder: Path, nodes: int) -> None:
 
 
 def many_nodes(crops: Sequence[FaceCrop], quick: bool) -> dict[str, Any]:
-    """All nodes ask again as soon as they are answered: what the hub around the model can do."""
+    """First all nodes ask again as soon as they are answered: what the hub around the model can do, and how
+    fairly. Then they ask so many a second by themselves, and delays count from when a question was due: with
+    200 always under way the mean delay is 200 over the rate, whatever the hub does."""
     stub = HubSpec(decodes=False, max_batch=64, max_age_ms=2.0, max_waiting=1024)
     result: dict[str, Any] = {}
     with pair(stub, NODES, crops) as running:
         runs = [_saturated(running, quick) for _ in range(REPEATS)]
-    rate, rate_lo, _ = median_95([run["rate"] for run in runs])
+        rate, rate_lo, _ = median_95([run["rate"] for run in runs])
+        load = min(GOAL_CROPS_PER_S, MOST_LOAD * rate)
+        paced = [_paced(running, load, quick) for _ in range(REPEATS)]
     fairness = [min(run["answered"]) / max(1, median(run["answered"])) for run in runs]
     result |= {
         "crops_per_s_200_nodes": round(rate), "crops_per_s_200_nodes_lo": round(rate_lo),
-        "p99_ms_200_nodes": round(median(run["p99_ms"] for run in runs), 1),
-        "p99_ms_200_nodes_hi": round(max(run["p99_ms"] for run in runs), 1),
+        "p99_ms_200_nodes": round(median(run["p99_ms"] for run in paced), 1),
+        "p99_ms_200_nodes_hi": round(max(run["p99_ms"] for run in paced), 1),
+        "p99_at_crops_per_s": round(load),
+        "paced_answered_share": round(min(_answered_share(run) for run in paced), 4),
+        "p99_ms_200_nodes_saturated": round(median(run["p99_ms"] for run in runs), 1),
         "fairness": round(median(fairness), 3), "fairness_lo": round(min(fairness), 3),
         "revealed_share": round(median(r["revealed"] / max(1, sum(r["answered"])) for r in runs), 2),
         "hub_share_of_core": round(median(run["hub_share"] for run in runs), 2),
@@ -177,6 +187,15 @@ def many_nodes(crops: Sequence[FaceCrop], quick: bool) -> dict[str, Any]:
 
 def _saturated(running: Pair, quick: bool) -> dict[str, Any]:
     return running.ask(per_node=1, seconds=1.5 if quick else 5.0, warm_s=0.5 if quick else 1.0)
+
+
+def _answered_share(run: dict[str, Any]) -> float:
+    """Of what was asked while it counted, what was neither refused nor left without an answer."""
+    return 1.0 - (sum(run["refused"].values()) + int(run["lost"])) / max(1, run["asked"])
+
+
+def _paced(running: Pair, load: float, quick: bool) -> dict[str, Any]:
+    return running.ask(rate=load, seconds=1.5 if quick else 5.0, warm_s=0.5 if quick else 1.0)
 
 
 def by_nodes(crops: Sequence[FaceCrop], quick: bool) -> list[tuple[int, float, float]]:

@@ -22,6 +22,8 @@ from vision.crops import FaceCrop, decode_crop
 from vision.errors import CropError
 
 RIVAL_REASON = "another face of this camera is more like this person"
+ALIKE = 1e-6
+"""Similarities closer than this differ by rounding alone: who was shown first is shown on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,7 @@ class Recognizer:
     def _alone(self, look: Look, verdict: Verdict) -> Verdict:
         """Of several faces of one camera that pass as one person, only the most similar is shown."""
         rivals = self._evidence.rivals(look.key, self._policy.lease_s)
-        if any(similarity >= verdict.similarity for _, similarity in rivals):
+        if any(similarity >= verdict.similarity - ALIKE for _, similarity in rivals):
             self._evidence.unprove(look.key)
             return Verdict.veil(RIVAL_REASON)
         for key, _ in rivals:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.evidence import EvidenceBook, EvidenceSettings
+from hub.evidence import EvidenceBook, EvidenceSettings, Foreseen, Probe, TrackKey
 from hub.gallery import Gallery
 from hub.policy import PolicySettings, Verdict
 from hub.recognizer import Look, Recognizer
@@ -162,3 +163,41 @@ def test_single_looks_agree_from_a_little_below_the_threshold_on_but_their_mean_
     assert named(left, right) == "ada", "what differs between the looks is not the person"
     far, fringe = direction([0.86, 0.51, 0, 0]), direction([0.86, -0.51, 0, 0])
     assert named(far, fringe) == "", "neither agrees by itself"
+
+
+class OneByOne(EvidenceBook):
+    """Foresees nothing, so that each fused probe is searched for by itself."""
+
+    def foresee(self, asked: Sequence[tuple[TrackKey, Probe, float]]) -> list[Foreseen | None]:
+        return [None] * len(asked)
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(1, 4), st.sampled_from(COLORS)), min_size=1, max_size=8),
+        min_size=2, max_size=6,
+    )
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_what_a_batch_is_searched_for_in_one_go_changes_no_verdict(
+    batches: list[list[tuple[int, tuple[int, int, int]]]],
+) -> None:
+    at_once, one_by_one = (
+        Recognizer(
+            ColorEmbedder(), gallery(), consents("ada"), EvidenceSettings(0.9, 0.1, n=3),
+            PolicySettings(lease_s=LEASE_S), wall=lambda: 0.0,
+        )
+        for _ in range(2)
+    )  # fmt: skip
+    one_by_one._evidence = OneByOne(one_by_one._evidence.settings, one_by_one._evidence.people)
+    for number, batch in enumerate(batches):
+        asked = [
+            replace(look((0, 0, 0), track), crop_jpeg=crop(color), now=float(number))
+            for track, color in batch
+        ]
+        for found, expected in zip(at_once.recognize(asked), one_by_one.recognize(asked), strict=True):
+            assert isinstance(found, Verdict)
+            assert isinstance(expected, Verdict)
+            assert found.similarity == pytest.approx(expected.similarity, abs=1e-6)
+            assert found.margin == pytest.approx(expected.margin, abs=1e-6)
+            assert replace(found, similarity=0.0, margin=0.0) == replace(expected, similarity=0.0, margin=0.0)

@@ -19,7 +19,7 @@ from edge_node.errors import NodeError
 from edge_node.frames import RawFrame
 from edge_node.liveness.watch import LivenessWatch
 from edge_node.tracking.appearance import signature
-from edge_node.tracking.effort import LOOKS, Effort
+from edge_node.tracking.effort import LOOKS, Effort, EffortControl
 from edge_node.tracking.pace import Pace
 from edge_node.tracking.sampling import Look
 from edge_node.tracking.track import Analysis, Evidence, Observation, TrackState
@@ -35,6 +35,8 @@ NOWHERE: NDArray[np.float32] = np.zeros((0, 4), np.float32)
 SCAN_SPACING = 16.0
 """With a veil-only detector, the least time between two parts of a scan, in parts: they take little of its
 time."""
+FAST_LEAP = 0.3
+"""A face that moves by so many sizes between two analyses is gone before the one after."""
 PARTS = 16
 """Parts that a scan is made in then, at different frames, so that none of them waits for a whole scan."""
 
@@ -79,7 +81,7 @@ class Analyzer:
         self._clock = clock
         self._scan_cost_s = 0.0
         self._part = 0
-        self._effort = Effort()
+        self._effort = EffortControl()
         self._observations: tuple[Observation, ...] = ()
         """Of the last analysis: one for each path that the tracker predicts, in its order."""
         self._analyses = 0
@@ -99,10 +101,10 @@ class Analyzer:
         center = np.array([[width / 4, height / 4, width * 3 / 4, height * 3 / 4]], np.float32)
         self._detector.refine(gray, center)
         if self._finder is not None:
-            self._finder.detect(gray, center, NOWHERE, LOOKS[-1])
+            self._finder.examine(gray, self._finder.glance(gray), center, NOWHERE, LOOKS[-1])
 
-    def analyze(self, frame: RawFrame) -> Analysis:
-        """Find and follow the faces of a frame captured after all earlier ones."""
+    def analyze(self, frame: RawFrame, age_s: float = 0.0) -> Analysis:
+        """Find and follow the faces of a frame captured after all earlier ones, so long ago."""
         now, image = self._pace.at(frame.captured_at, frame.seq), frame.image
         is_cut = self._is_cut(image)
         if is_cut:
@@ -110,12 +112,14 @@ class Analyzer:
             self._urgent_parts = PARTS
             if self._liveness is not None:
                 self._liveness.reset()
-        if self._finder is not None:
-            self._finder.begin(image)
         predicted = self._tracker.predict(now)
+        is_eventful = self._urgent_parts > 0 or self._leap(predicted) > FAST_LEAP
+        effort = self._effort.for_frame(frame.seq, age_s, is_eventful)
+        if self._finder is not None and effort.glances:
+            self._finder.begin(image)
         scanned = self._scan(image, now) if self._is_scan_due(now) else None
         refined = self._refine(image, predicted)
-        found = self._find(image, predicted, refined, scanned, self._effort.looks(frame.seq))
+        found = self._find(image, predicted, refined, scanned, effort)
         observations = self._tracker.step(
             now, refined, scanned, found, look=lambda box: signature(image, box)
         )
@@ -148,6 +152,15 @@ class Analyzer:
             landmarks[rows] = refined.landmarks
         return Detections(boxes, scores, landmarks)
 
+    def _leap(self, predicted: NDArray[np.float32]) -> float:
+        """The furthest way of a face since the last analysis, in face sizes."""
+        if not len(predicted) or len(predicted) != len(self._observations):
+            return 0.0
+        before = np.array([o.box_xyxy for o in self._observations], np.float32)
+        way = (predicted[:, :2] + predicted[:, 2:] - before[:, :2] - before[:, 2:]) / 2
+        size = np.maximum((before[:, 2:] - before[:, :2]).max(axis=1), 1.0)
+        return float((np.abs(way).max(axis=1) / size).max())
+
     def _is_worth_refining(self, last: Observation) -> bool:
         is_mtcnns = last.evidence in (Evidence.DETECTED, Evidence.REFINED)
         is_new = last.state is TrackState.TENTATIVE
@@ -159,7 +172,7 @@ class Analyzer:
         predicted: NDArray[np.float32],
         refined: Detections,
         scanned: Detections | None,
-        looks: int,
+        effort: Effort,
     ) -> Detections | None:
         """The veil-only detector's faces: it is told which of the predicted ones MTCNN has not confirmed."""
         if self._finder is None:
@@ -169,7 +182,8 @@ class Analyzer:
         if scanned is not None:
             settled.append(scanned.boxes_xyxy[scanned.scores >= self._settings.settled_score])
         expected = predicted[~is_confirmed]
-        return _checked(self._finder.detect(image, expected, np.concatenate(settled), looks))
+        glance = self._finder.glance(image) if effort.glances else Detections.none()
+        return _checked(self._finder.examine(image, glance, expected, np.concatenate(settled), effort.looks))
 
     def _is_scan_due(self, now: float) -> bool:
         """Without a veil-only detector every new face waits for a scan, so they are whole and frequent. With

@@ -107,8 +107,9 @@ class AnalysisStage:
         if 0 < self._newest_pts_s - frame.pts_s <= DISORDER_S:
             return  # it leaves veiled in full, and where faces were then would mislead the tracker
         self._newest_pts_s = frame.pts_s
+        age_s = time.monotonic() - frame.captured_at
         with self._metrics.analysis_time.time():
-            analysis = self._analyzer.analyze(frame)
+            analysis = self._analyzer.analyze(frame, age_s)
         self._on_analysis(analysis)
         self._metrics.analyzed.inc()
         self._metrics.faces_suspected.set(analysis.suspected)

@@ -51,13 +51,18 @@ class FakeFinder:
         self.faces = Detections.none()
         self.expected = self.settled = np.zeros((0, 4), np.float32)
         self.looks = 0
+        self.begun: list[Image] = []
 
     def begin(self, image: Image) -> None:
-        """It sees at once."""
+        self.begun.append(image)
 
-    def detect(
+    def glance(self, image: Image) -> Detections:
+        return Detections.none()
+
+    def examine(
         self,
         image: Image,
+        glance: Detections,
         expected_xyxy: NDArray[np.float32],
         settled_xyxy: NDArray[np.float32],
         looks: int,

@@ -47,21 +47,27 @@ class FaceFinder(Protocol):
     """
 
     def begin(self, image: Image) -> None:
-        """Begin to look at the image that `detect` is asked about next, beside whatever the caller does
+        """Begin to look at the image that `glance` is asked about next, beside whatever the caller does
         meanwhile. The image must not change until then."""
         ...
 
-    def detect(
+    def glance(self, image: Image) -> Detections:
+        """What there may be in the whole image, seen at once; waits for what was begun."""
+        ...
+
+    def examine(
         self,
         image: Image,
+        glance: Detections,
         expected_xyxy: NDArray[np.float32],
         settled_xyxy: NDArray[np.float32],
         looks: int,
     ) -> Detections:
         """All faces of the image but those that are settled.
 
-        expected_xyxy: (N, 4) pixels, where a face should be that nothing has confirmed in this image: worth
-        a closer look. settled_xyxy: (M, 4), faces confirmed by other means: not worth another.
+        glance: of this image, or nothing where there was no time for one. expected_xyxy: (N, 4) pixels, where
+        a face should be that nothing has confirmed in this image: worth a closer look. settled_xyxy: (M, 4),
+        faces confirmed by other means: not worth another.
         looks: how many closer ones there is time for.
         """
         ...

@@ -16,6 +16,7 @@ from edge_node.privacy.decisions import Lease, Leases
 from edge_node.privacy.release import ReleaseBuffer, ReleaseSettings
 from edge_node.privacy.timeline import Timeline, TimelineSettings
 from edge_node.privacy.veil import VeilSettings
+from edge_node.tracking.effort import LATE_S
 from edge_node.tracking.sampling import Look, Sampler, SamplingSettings
 from edge_node.tracking.track import Analysis
 from edge_node.tracking.tracker import Tracker
@@ -278,6 +279,20 @@ def test_the_veil_only_detector_looks_closely_where_mtcnn_lost_a_face() -> None:
     analyzer.analyze(raw_frame(2 * PARTS + 1, 1.08))
     np.testing.assert_allclose(finder.expected, [FACE], atol=1)
     assert len(finder.settled) == 0
+
+
+def test_of_frames_that_waited_in_vain_every_other_is_glanced_at_unless_a_face_leaps() -> None:
+    for step_px, glanced in ((1.0, 2), (20.0, 4)):
+        detector, finder = FakeDetector(), FakeFinder()
+        analyzer = Analyzer(detector, Tracker(), AnalysisSettings(), finder)
+        for n in range(3 * PARTS):
+            x = 1.0 * step_px * n
+            detector.faces = detections((FACE[0] + x, FACE[1], FACE[2] + x, FACE[3]))
+            if n == 3 * PARTS - 4:
+                finder.begun.clear()
+            age_s = 2 * LATE_S if n >= 3 * PARTS - 4 else 0.0
+            analyzer.analyze(raw_frame(n, 1.0 + n * 0.04), age_s)
+        assert len(finder.begun) == glanced, f"{step_px} px a frame"
 
 
 def test_a_frame_that_comes_out_of_order_does_not_mislead_the_tracker() -> None:

@@ -149,12 +149,17 @@ class ScriptedFinder:
     def begin(self, image: Image) -> None:
         """Nothing takes time here."""
 
-    def detect(
+    def glance(self, image: Image) -> Detections:
+        """All is seen in `examine`."""
+        return Detections.none()
+
+    def examine(
         self,
         image: Image,
-        expected_xyxy: NDArray[np.float32] = NOWHERE,
-        settled_xyxy: NDArray[np.float32] = NOWHERE,
-        looks: int = 0,
+        glance: Detections,
+        expected_xyxy: NDArray[np.float32],
+        settled_xyxy: NDArray[np.float32],
+        looks: int,
     ) -> Detections:
         """All that can be seen and is not settled; a closer look at what is expected shows no more."""
         return self._detector.find(settled_xyxy)

@@ -223,9 +223,9 @@ MUTANTS = (
     ),
     Mutant(
         "a detector that fails found nobody", PIPELINE,
-        "            analysis = self._analyzer.analyze(frame)\n",
+        "            analysis = self._analyzer.analyze(frame, age_s)\n",
         "            try:\n"
-        "                analysis = self._analyzer.analyze(frame)\n"
+        "                analysis = self._analyzer.analyze(frame, age_s)\n"
         "            except RuntimeError:\n"
         "                analysis = Analysis(frame.seq, frame.captured_at, ())\n",
         ("detector_raises",),

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.data import DATA, needs_data
-from vision.centerface import LIKELY, MAX_LOOKS, UNSEEN, CenterFace, CenterFaceSettings
+from vision.centerface import LIKELY, MAX_LOOKS, NO_BOXES, UNSEEN, CenterFace, CenterFaceSettings
 from vision.detections import Detections, Image
 from vision.errors import ModelError
 from vision.geometry import iou_matrix
@@ -131,6 +131,22 @@ def test_a_settled_face_costs_no_look() -> None:
     finder._look_closely = lambda image, spots: looks.append(spots) or closely(image, spots)  # type: ignore
     finder.detect(small_astronaut(), settled_xyxy=truth[None])
     assert all(iou_matrix(spots, truth[None]).max(initial=0) < 0.4 for spots in looks)
+
+
+@pytest.mark.parametrize(("shift_px", "score", "looks"), [(22, 0.08, 0), (22, 0.2, 1), (30, 0.08, 1)])
+def test_what_is_glanced_at_the_edge_of_a_settled_face_must_promise_more(
+    shift_px: int, score: float, looks: int
+) -> None:
+    settled = np.array([[100, 100, 140, 140]], np.float32)
+    points = np.zeros((1, 5, 2), np.float32)
+    glance = Detections(settled + np.float32(shift_px), np.array([score], np.float32), points)
+    finder = CenterFace(CenterFaceSettings(width_px=480))
+    seen: list[int] = []
+    closely = finder._look_closely
+    finder._look_closely = lambda image, spots: seen.append(len(spots)) or closely(image, spots)  # type: ignore
+    blank = np.full((720, 1280, 3), 90, np.uint8)
+    finder.examine(blank, glance, NO_BOXES, settled, MAX_LOOKS)
+    assert sum(seen) == looks
 
 
 def test_what_promises_much_is_a_face_even_if_there_is_no_look() -> None:

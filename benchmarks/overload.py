@@ -1,6 +1,6 @@
 """Twice the frames that the machine can analyze: does delay grow with time, does a face slip through?
 
-The node as it is wired, without a hub, gets a drawn clip of 720p at 50 a second for ten minutes (one in
+The node as it is wired, without a hub, gets a drawn clip of 720p at 70 a second for ten minutes (one in
 the quick version). Every frame that leaves is timed from its capture; of every few frames the faces are
 kept and judged afterwards by `benchmarks.leak_check`. `--out` gets a plot.
 """
@@ -30,9 +30,9 @@ from edge_node.frames import MaskedFrame
 
 SCENE = Scene(
     "overload",
-    Scenario(width=1280, height=720, fps=50, seed=31, people=5, face_px=110, visit_s=7, absence_s=1,
-             turning_deg=30, shot_every_s=6.02),
-    seconds=12.04,
+    Scenario(width=1280, height=720, fps=70, seed=31, people=5, face_px=110, visit_s=7, absence_s=1,
+             turning_deg=30, shot_every_s=421 / 70),
+    seconds=842 / 70,
 )  # fmt: skip
 """Two shots: where the clip starts over there is a cut like any other, and not people who jump."""
 MINUTES, QUICK_MINUTES = 10.0, 1.0

@@ -12,6 +12,7 @@ SOURCE ?= demo
 PEOPLE ?=
 RECORD ?=
 ONCE ?=
+WALL ?=
 PORT ?= 8080
 
 .PHONY: run test lint format types bench clean help
@@ -19,10 +20,10 @@ PORT ?= 8080
 help:  ## What can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-run: $(DEMO_STAMP)  ## Hub and node live: SOURCE=demo|0|file|rtsp://… PEOPLE=DIR RECORD=out.mkv ONCE=1 PORT=8080
+run: $(DEMO_STAMP)  ## Hub and node live: SOURCE=demo|0|file|rtsp://… PEOPLE=DIR RECORD=out.mkv ONCE=1 WALL=1 PORT=8080
 	@$(BIN)/python examples/live.py --source "$(SOURCE)" --port $(PORT) \
 		$(if $(filter undefined,$(origin PEOPLE)),,$(if $(filter file,$(origin PEOPLE)),,--people "$(PEOPLE)")) \
-		$(if $(RECORD),--record "$(RECORD)") $(if $(ONCE),--once)
+		$(if $(RECORD),--record "$(RECORD)") $(if $(ONCE),--once) $(if $(WALL),--wall)
 
 test: $(STAMP)  ## Lint, types and all tests
 	$(BIN)/ruff check .

@@ -105,20 +105,22 @@ def run(arguments: argparse.Namespace, folder: Path, parts: list[Part], stopping
     command("hub", "init", "--state", str(state))
     command("hub", "keys", "make-node", NODE_NAME, str(folder / "node"), "--state", str(state))
     command("hub", "keys", "make-admin", "live", str(folder / "admin"), "--state", str(state))
-    hub = Part("hub", ["hub", "run", "--state", str(state), "--listen", address, "--web", "off"], "hub ready")
+    wall = f"127.0.0.1:{free_port()}" if arguments.wall else "off"
+    ready_mark = "pages at" if arguments.wall else "hub ready"
+    hub = Part("hub", ["hub", "run", *hub_options(folder, state, address), "--web", wall], ready_mark)
     parts.append(hub)
     enrol: Callable[[], None] = lambda: enrol_people(arguments, folder, address)  # noqa: E731
     if arguments.once:  # whoever is in the file must be known before its first frame
         hub.wait_ready()
         enrol()
-    node = Part("node", ["edge_node", "run", *node_options(arguments, folder, address)], "live page at")
+    node = Part("node", ["edge_node", "run", *node_options(arguments, folder, address, wall)], "live page at")
     parts.append(node)
     if not arguments.once:
         hub.wait_ready()
         enrol()
     node.wait_ready()
-    url = node.ready_line.rsplit(" ", 1)[-1]
-    print(f"\n  Watch: {url}\n  Ctrl-C stops.\n" if not arguments.once else f"\n  Watch: {url}\n", flush=True)
+    where = first_link(state) if arguments.wall else f"  Watch: {node.ready_line.rsplit(' ', 1)[-1]}"
+    print(f"\n{where}\n" + ("" if arguments.once else "  Ctrl-C stops.\n"), flush=True)
     while not stopping.wait(0.1):
         for part in parts:
             code = part.process.poll()
@@ -152,11 +154,25 @@ def enrol_people(arguments: argparse.Namespace, folder: Path, address: str) -> N
         command("enrollment", *access, "add", DEMO_PERSON, str(demo_portrait_path(DEMO_PERSON)), *note)
 
 
-def node_options(arguments: argparse.Namespace, folder: Path, address: str) -> list[str]:
+def hub_options(folder: Path, state: Path, address: str) -> list[str]:
+    settings = folder / "hub.toml"
+    # On this machine alone: a certificate that no browser knows would only be in the way.
+    settings.write_text("[web]\ntls = false\n")
+    return ["--config", str(settings), "--state", str(state), "--listen", address]
+
+
+def first_link(state: Path) -> str:
+    """Where the first admin chooses a name and a password, as the command says it."""
+    return "\n".join(f"  {line}" for line in command("hub", "users", "reset-link", "--state", str(state)))
+
+
+def node_options(arguments: argparse.Namespace, folder: Path, address: str, wall: str) -> list[str]:
     settings = folder / "node.toml"
+    tickets = f'[web]\nticket_key = "{folder}/node/sign.pub"\nhub_origin = "http://{wall}"\n'
     settings.write_text(
         f'name = "{NODE_NAME}"\n[hub]\naddress = "{address}"\n'
         f'key = "{folder}/node/node.key"\nhub_key = "{folder}/node/hub.pub"\n'
+        + (tickets if arguments.wall else "")
     )
     port = arguments.port if port_is_free(arguments.port) else 0
     options = ["--config", str(settings), "--source", arguments.source, "--port", str(port)]
@@ -165,12 +181,13 @@ def node_options(arguments: argparse.Namespace, folder: Path, address: str) -> l
     return options + (["--once"] if arguments.once else [])
 
 
-def command(*arguments: str) -> None:
-    """Run a command to its end. Raises LiveError with its last line."""
+def command(*arguments: str) -> list[str]:
+    """Run a command to its end; the lines that it printed. Raises LiveError with its last line."""
     done = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines()
         raise LiveError(lines[-1] if lines else f"{arguments[0]} ended with code {done.returncode}")
+    return done.stdout.strip().splitlines()
 
 
 def stop_on_signals() -> threading.Event:
@@ -205,6 +222,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--record", default="", help="record the anonymized stream to this .mkv")
     parser.add_argument("--once", action="store_true", help="stream a file once, then exit")
     parser.add_argument("--port", type=int, default=8080, help="of the live page, where it is free")
+    parser.add_argument("--wall", action="store_true", help="the hub's pages, too; a link makes their admin")
     return parser.parse_args()
 
 

@@ -268,7 +268,7 @@ def test_a_viewer_sees_one_camera_and_no_names_on_a_phone(rig: WallRig, tmp_path
         soon(lambda: not page.locator("#trouble").is_visible(), "the hub is back")
 
 
-def test_no_page_has_a_serious_finding_of_axe(rig: WallRig) -> None:
+def test_no_page_has_a_serious_finding_of_axe(rig: WallRig, tmp_path: Path) -> None:
     rig.add_node("door", detect=LIGHT)
     rig.add_user("ann", "--role", "admin")
     rig.start_hub()
@@ -277,6 +277,7 @@ def test_no_page_has_a_serious_finding_of_axe(rig: WallRig) -> None:
             page = new_page(opened, scheme, viewport)
             page.goto(f"{rig.url}/login")
             assert findings(page) == []
+            screenshot(page, f"login-{scheme}", tmp_path)
             sign_in(page, rig.url, "ann")
             page.goto(f"{rig.url}/people")
             if scheme == "light":

@@ -191,7 +191,9 @@ def _saturated(running: Pair, quick: bool) -> dict[str, Any]:
 
 def _answered_share(run: dict[str, Any]) -> float:
     """Of what was asked while it counted, what was neither refused nor left without an answer."""
-    return 1.0 - (sum(run["refused"].values()) + int(run["lost"])) / max(1, run["asked"])
+    missed: int = sum(run["refused"].values()) + run["lost"]
+    asked: int = run["asked"]
+    return 1.0 - missed / max(1, asked)
 
 
 def _paced(running: Pair, load: float, quick: bool) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class Node:
     def hear(self, now: float) -> int:
         """Take in what has arrived; how many questions were answered."""
         heard = 0
-        while self.socket.get(EVENTS) & zmq.POLLIN:
+        while int(self.socket.get(EVENTS)) & zmq.POLLIN:
             heard += self._take_in(now)
         return heard
 
@@ -150,7 +150,7 @@ class Crowd:
         while silent:
             self._epoll.poll(0.1)
             for node in list(silent):
-                while node.socket.get(EVENTS) & zmq.POLLIN:
+                while int(node.socket.get(EVENTS)) & zmq.POLLIN:
                     if _decoder.decode(node.socket.recv(NOW)).type == "welcome":
                         silent.discard(node)
             if time.perf_counter() > give_up_at:
@@ -203,7 +203,7 @@ class Crowd:
         if pause_s > 0:
             time.sleep(pause_s)
         asked, self._asked = self._asked, {}
-        is_waiting = any(node.socket.get(EVENTS) & zmq.POLLIN for node in asked)
+        is_waiting = any(int(node.socket.get(EVENTS)) & zmq.POLLIN for node in asked)
         files = self._epoll.poll(0.0 if is_waiting else wait_s)
         ready = asked | {self._by_file[file]: None for file, _ in files}
         now = time.perf_counter()

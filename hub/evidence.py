@@ -12,6 +12,8 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import is_
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,8 +54,7 @@ class EvidenceSettings:
     """Someone is proven to be nobody of the gallery only this far below the threshold."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """Who the track is, as far as can be told."""
 
     identity: str
@@ -136,7 +137,8 @@ class EvidenceBook:
             found[number] = Foreseen(before, probe)
         if not numbers:
             return found
-        weighed = np.stack(rows) * np.array(weights, np.float32)[:, None]
+        # Not np.stack, which looks at each row twice: there are some hundred.
+        weighed = np.concatenate(rows).reshape(len(rows), -1) * np.array(weights, np.float32)[:, None]
         sums = np.add.reduceat(weighed, starts, axis=0)
         lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))
         totals = np.add.reduceat(np.array(weights), starts)
@@ -159,8 +161,8 @@ class EvidenceBook:
         self._tracks[key] = track
         self._of_session.setdefault(key[:2], {})[key] = None
         track.seen_at = now
-        candidates = identify(probe)
-        vote = self._vote(candidates)
+        candidates, threshold = identify(probe), self.threshold
+        vote = self._vote(candidates, threshold)
         if track.proven and self._contradicts(track.proven, vote, candidates):
             self.unprove(key)
         best = candidates[0].similarity if candidates else 0.0
@@ -169,7 +171,7 @@ class EvidenceBook:
             fused: Sequence[Candidate] | None = candidates
         else:
             fused = foreseen.candidates if foreseen is not None and _holds(foreseen, track.looks) else None
-        finding = self._judge(track, identify, fused)
+        finding = self._judge(track, identify, fused, threshold)
         track.proven, track.similarity = finding.identity, finding.similarity
         return finding
 
@@ -220,8 +222,8 @@ class EvidenceBook:
         self._tracks.clear()
         self._of_session.clear()
 
-    def _vote(self, candidates: Sequence[Candidate]) -> str:
-        return self._accepted(candidates, self.threshold - self.settings.vote_slack).identity
+    def _vote(self, candidates: Sequence[Candidate], threshold: float) -> str:
+        return self._accepted(candidates, threshold - self.settings.vote_slack).identity
 
     def _accepted(self, candidates: Sequence[Candidate], threshold: float) -> Finding:
         if not candidates:
@@ -248,6 +250,7 @@ class EvidenceBook:
         track: _TrackEvidence,
         identify: Callable[[Probe], Sequence[Candidate]],
         candidates: Sequence[Candidate] | None,
+        threshold: float,
     ) -> Finding:
         """candidates: those of the mean of the looks, where that was searched for."""
         if candidates is None:
@@ -255,16 +258,17 @@ class EvidenceBook:
             if mean is None:
                 return Finding("", reason="the looks disagree")
             candidates = identify(mean)
-        fused = self._accepted(candidates, self.threshold)
+        fused = self._accepted(candidates, threshold)
         if not fused.identity:
-            limit = self.threshold - self.settings.stranger_gap
+            limit = threshold - self.settings.stranger_gap
             closest = max(fused.similarity, *(look.best for look in track.looks))
             is_stranger = len(track.looks) >= self.settings.k and closest < limit
             return Finding("", fused.similarity, fused.margin, fused.reason, is_stranger)
-        agreeing = sum(look.vote == fused.identity for look in track.looks)
+        votes = [look.vote for look in track.looks]
+        agreeing = votes.count(fused.identity)
         if agreeing < self.settings.k:
             return Finding("", fused.similarity, fused.margin, f"{agreeing} of {self.settings.k} looks agree")
-        if any(look.vote not in ("", fused.identity) for look in track.looks):
+        if agreeing + votes.count("") < len(votes):
             return Finding("", fused.similarity, fused.margin, "the looks disagree")
         return fused
 
@@ -288,4 +292,4 @@ def _holds(foreseen: Foreseen, looks: Sequence[_Look]) -> bool:
     """The looks are those that were foreseen, and one more."""
     if len(looks) != len(foreseen.before) + 1:
         return False
-    return all(a is b for a, b in zip(foreseen.before, looks, strict=False))
+    return all(map(is_, foreseen.before, looks))

@@ -74,15 +74,20 @@ def decide(
     camera: str,
     settings: PolicySettings,
     wall: float,
+    gallery_version: int = 0,
+    threshold: float = 0.0,
 ) -> Verdict:
-    """Show or veil a track of a camera. `consents` by identity."""
+    """Show or veil a track of a camera. `consents` by identity; version and threshold go with a reveal."""
     mode = settings.mode(camera)
     if mode == "veil-all":
         return Verdict.veil("this camera shows nobody")
     if mode == "veil-protected":
         if not finding.is_stranger:
             return Verdict.veil("not proven to be absent from the list")
-        return Verdict(True, settings.lease_s, "", "", 0.0, 0.0, "not on the list")
+        return Verdict(
+            True, settings.lease_s, "", "", 0.0, 0.0, "not on the list",
+            gallery_version=gallery_version, threshold=threshold,
+        )  # fmt: skip
     if not finding.identity:
         return Verdict.veil(finding.reason)
     consent = consents.get(finding.identity)
@@ -98,4 +103,5 @@ def decide(
     return Verdict(
         True, lease_s, finding.identity, consent.name,
         min(1.0, finding.similarity), min(2.0, max(0.0, finding.margin)), "consented", consent=consent.id,
+        gallery_version=gallery_version, threshold=threshold,
     )  # fmt: skip

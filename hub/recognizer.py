@@ -163,7 +163,7 @@ class Recognizer:
 
     def _search(self, probes: Sequence[Probe]) -> list[list[Candidate]]:
         """Of each probe whom it is closest to."""
-        return self._gallery.identify(np.stack(probes), 2) if probes else []
+        return self._gallery.identify(np.concatenate(probes).reshape(len(probes), -1), 2) if probes else []
 
     def _judge(
         self, look: Look, probe: Probe, candidates: list[Candidate], foreseen: Foreseen | None
@@ -176,11 +176,11 @@ class Recognizer:
         )  # fmt: skip
         if self._visitors is not None:
             self._visitors.take(look.key, probe, look.quality, bool(finding.identity), look.now)
-        verdict = decide(finding, self._consents, look.node, self._policy, self._wall())
-        if not verdict.reveal:
-            return verdict
-        verdict = replace(verdict, gallery_version=self._gallery.version, threshold=self._evidence.threshold)
-        return self._alone(look, verdict) if verdict.identity else verdict
+        verdict = decide(
+            finding, self._consents, look.node, self._policy, self._wall(),
+            self._gallery.version, self._evidence.threshold,
+        )  # fmt: skip
+        return self._alone(look, verdict) if verdict.reveal and verdict.identity else verdict
 
     def _alone(self, look: Look, verdict: Verdict) -> Verdict:
         """Of several faces of one camera that pass as one person, only the most similar is shown."""

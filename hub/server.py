@@ -23,7 +23,7 @@ from zmq.auth.asyncio import AsyncioAuthenticator
 from hub.allow_list import AllowList
 from hub.errors import DeclinedError, StartError
 from hub.registry import Asked, Happening, Lost, Opened, Registry
-from protocol import limits
+from hub.router import ZAP_DOMAIN, configure, received, send
 from protocol.errors import LocalProtocolError
 from protocol.keys import KeyPair, Peer
 from protocol.messages import (
@@ -40,14 +40,11 @@ from protocol.session import HEARTBEAT_S, LIVENESS, HubFacts
 
 log = logging.getLogger(__name__)
 
-HIGH_WATER_MARK = 64
-"""Messages waiting per peer and direction: with MAXMSGSIZE at most 16 MB, in practice 1 MB."""
-HANDSHAKE_MS = 5_000
-"""A connection that has not proven its key by then is closed."""
-ZAP_DOMAIN = "veilcast"
 ALLOW_LIST_EVERY_S = 1.0
 LONGEST_WAIT_S = 0.25
 """Bounds the time until a deadline that a message has just moved closer is noticed."""
+SHORTEST_WAIT_S = 0.02
+"""With 200 nodes a heartbeat is due every 5 ms, and each look at the time asks all of them."""
 TAKEN_AT_ONCE = 32
 """Messages taken in before the event loop has its turn again: about 2 ms."""
 GOODBYE_LINGER_MS = 200
@@ -156,7 +153,7 @@ class Server:
         # Not a socket of zmq.asyncio: its two futures for each message cost more than the message.
         self._socket = zmq.Context(self._context).socket(zmq.ROUTER)
         try:
-            _configure(self._socket, self._keys)
+            configure(self._socket, self._keys)
             # Only where asked for: with the option set, names resolve to IPv6 addresses alone.
             self._socket.setsockopt(zmq.IPV6, "[" in self._settings.address)
             self._socket.bind(self._settings.address)
@@ -226,7 +223,7 @@ class Server:
         now = time.monotonic()
         for _ in range(TAKEN_AT_ONCE):
             try:
-                route, key, parts = _received(self._socket)
+                route, key, parts = received(self._socket)
             except zmq.Again:
                 return False
             peer = self._allow_list.peers.get(key)
@@ -246,7 +243,7 @@ class Server:
                 self._take(self._registry.keep_only(self._allow_list.peers.values(), now))
             self._flush()
             deadline = min(self._registry.next_deadline(now), next_read_at)
-            await asyncio.sleep(min(max(deadline - time.monotonic(), 0.0), LONGEST_WAIT_S))
+            await asyncio.sleep(min(max(deadline - time.monotonic(), SHORTEST_WAIT_S), LONGEST_WAIT_S))
 
     def _take(self, happenings: list[Happening]) -> None:
         for happening in happenings:
@@ -351,45 +348,10 @@ class Server:
         outgoing = self._registry.take_outgoing()
         for route, parts in outgoing:
             try:
-                self._socket.send_multipart([route, *parts], zmq.NOBLOCK)
+                send(self._socket, route, parts)
             except zmq.ZMQError as exc:
                 dropped = self._registry.drop(route, f"cannot be reached: {exc.strerror}")
                 self.unreachable += len(dropped)
                 self._take(dropped)
         if outgoing:
             self._readable.set()  # sending may have taken the notice that something has arrived
-
-
-def _received(socket: zmq.Socket[bytes]) -> tuple[bytes, bytes, list[bytes]]:
-    """A message: its connection, the sender's public key in Z85, its parts. Raises zmq.Again where none is.
-
-    CURVE has proven the key, ZAP attached it to every message; it is empty where no authenticator has seen
-    the connection. Part by part: what `recv_multipart` does takes twice the time.
-    """
-    route = socket.recv(zmq.NOBLOCK)
-    frame = socket.recv(zmq.NOBLOCK, copy=False)
-    try:
-        key = str(frame.get("User-Id")).encode()
-    except zmq.ZMQError:
-        key = b""
-    parts = [frame.bytes]
-    while frame.more:
-        frame = socket.recv(zmq.NOBLOCK, copy=False)
-        parts.append(frame.bytes)
-    return route, key, parts
-
-
-def _configure(socket: zmq.Socket[bytes], keys: KeyPair) -> None:
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.MAXMSGSIZE, max(limits.MAX_REQUEST_HEADER_BYTES, limits.MAX_CROP_BYTES))
-    socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
-    socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
-    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-    socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
-    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-    # With a domain, and that enforced, no connection is let in where no authenticator answers.
-    socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN.encode())
-    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-    socket.setsockopt(zmq.CURVE_SERVER, 1)
-    socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
-    socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)

@@ -103,7 +103,7 @@ class VisitorBook:
 
         A track that turns out to be an enrolled person is forgotten, looks and all.
         """
-        if self.expire(now) or not self._camera or key[0] != self._camera:
+        if not self._camera or self.expire(now) or key[0] != self._camera:
             return
         if is_known:
             self._forget_track(key)

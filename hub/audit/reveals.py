@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from hub.policy import Verdict
 
@@ -21,8 +21,7 @@ MAX_OPEN = 4_096
 """Faces shown at once by all nodes; no more are granted. As many tracks as evidence remembers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """The same instant on both clocks."""
 
     now: float

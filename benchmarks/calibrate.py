@@ -11,15 +11,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.lfw import Faces, Pair, Vector, embedded, people_of, person_of, photos_of, read_pairs
-from hub.cohort import Cohort, cohort_of
 from hub.embedding.dlib_resnet import MANIFEST
 from hub.gallery import Gallery
 
 TARGET_FPIR = 0.0005
 """Half of what is promised: the people of a place are others than those it was chosen on."""
+RAISED = 0.003
+"""Added to the law: the mean of a stranger's looks is more like somebody than each is. With 150 people of
+pairsDevTrain enrolled 5 of 5,000 fused strangers got a name without it, none with it."""
 SIZES = (1, 3, 10, 30, 100, 300, 1000)
 """People enrolled, at which the law must hold."""
 MARGINS = (0.0, 0.005, 0.01, 0.015, 0.02, 0.025)
@@ -31,11 +32,11 @@ def measure(quick: bool = False) -> dict[str, Any]:
     """The numbers of the model's manifest. quick: the first 100 pairs of each kind."""
     train, test = (read_pairs(name, 100 if quick else None) for name in ("pairsDevTrain", "pairsDevTest"))
     faces = embedded(photos_of(train, test))
-    cohort = cohort_of(MANIFEST.model_id, MANIFEST.dimension)
-    threshold, per_tenfold = choose_law(strangers_of(faces, people_of(train), cohort))
+    threshold, per_tenfold = choose_law(strangers_of(faces, people_of(train)))
+    threshold = round(threshold + RAISED, 3)
     searches = search(faces, threshold + per_tenfold * np.log10(GALLERY), 10 if quick else 60)
-    strangers = strangers_of(faces, people_of(test), cohort)
-    same, other = (similarities(pairs, faces, cohort) for pairs in test)
+    strangers = strangers_of(faces, people_of(test))
+    same, other = (similarities(pairs, faces) for pairs in test)
     return {
         "model": MANIFEST.model_id,
         "threshold": threshold,
@@ -50,23 +51,21 @@ def measure(quick: bool = False) -> dict[str, Any]:
     }
 
 
-def similarities(pairs: list[Pair], faces: Faces, cohort: Cohort | None) -> Vector:
+def similarities(pairs: list[Pair], faces: Faces) -> Vector:
     """(N,) similarities of the pairs whose faces were found both."""
     found = [(a, b) for a, b in pairs if a in faces.vectors and b in faces.vectors]
     one, two = (np.stack([faces.vectors[p] for p in side]) for side in zip(*found, strict=True))
-    return np.asarray((one * two).sum(axis=1) - _halves(one, cohort) - _halves(two, cohort), np.float32)
+    return np.asarray((one * two).sum(axis=1), np.float32)
 
 
-def strangers_of(faces: Faces, people: set[str], cohort: Cohort | None) -> Vector:
+def strangers_of(faces: Faces, people: set[str]) -> Vector:
     """(N,) similarities of all pairs of photos of different people: millions, where a list has 1,000."""
     photos = sorted(photo for photo in faces.vectors if person_of(photo) in people)
     matrix = np.stack([faces.vectors[photo] for photo in photos])
     who = np.unique([person_of(photo) for photo in photos], return_inverse=True)[1]
-    halves = _halves(matrix, cohort)
     rows, columns = np.triu_indices(len(photos), 1)
     keep = who[rows] != who[columns]
-    leveled = matrix @ matrix.T - halves[:, None] - halves[None]
-    return np.asarray(leveled[rows[keep], columns[keep]], np.float32)
+    return np.asarray((matrix @ matrix.T)[rows[keep], columns[keep]], np.float32)
 
 
 def choose_law(strangers: Vector) -> tuple[float, float]:
@@ -101,7 +100,6 @@ def search(faces: Faces, threshold: float, galleries: int) -> dict[float, dict[s
     same galleries.
     """
     photos = faces.of(person_of(photo) for photo in faces.vectors)
-    cohort = cohort_of(MANIFEST.model_id, MANIFEST.dimension)
     several = [person for person, own in photos.items() if len(own) > 1]
     counts = {margin: np.zeros(3) for margin in MARGINS}
     looks = np.zeros(3)
@@ -109,7 +107,7 @@ def search(faces: Faces, threshold: float, galleries: int) -> dict[float, dict[s
     for _ in range(galleries):
         enrolled = [several[i] for i in random.choice(len(several), GALLERY, replace=False)]
         templates = np.stack([faces.vectors[photos[person][0]] for person in enrolled])
-        gallery = Gallery(1, templates.shape[1], enrolled, templates, cohort)
+        gallery = Gallery(1, templates.shape[1], enrolled, templates)
         known = [photo for person in enrolled for photo in photos[person][1:]]
         others = [own[0] for person, own in photos.items() if person not in gallery.identities]
         found, intruders = (best_two(gallery, faces, some) for some in (known, others))
@@ -147,9 +145,3 @@ def best_two(gallery: Gallery, faces: Faces, photos: list[str]) -> list[Best]:
 
 def _named(best: Best, threshold: float, margin: float) -> str:
     return best[0] if best[1] >= threshold and best[2] >= margin else ""
-
-
-def _halves(vectors: Vector, cohort: Cohort | None) -> NDArray[np.float32]:
-    if cohort is None:
-        return np.zeros(len(vectors), np.float32)
-    return np.asarray(cohort.crowdedness(vectors) / 2, np.float32)

@@ -35,7 +35,7 @@ def measure(quick: bool = False) -> dict[str, Any]:
     model, reference = DlibResnet(threads=1), dlib.face_recognition_model_v1(str(asset_path(DLIB_FACE_MODEL)))
     network = load_network(graph_path(), threads=1)
     crops = real_crops(4 if quick else 8)
-    chips = [model.chip(crop) for crop in crops]
+    chips = [model.align(crop) for crop in crops]
     batch = np.array(chips, np.float32)
 
     def ours() -> NDArray[np.float32]:

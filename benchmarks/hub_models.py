@@ -93,7 +93,7 @@ def _vggface2(crops: Sequence[FaceCrop], quick: bool) -> dict[str, Any]:
 
 def _dlib(crops: Sequence[FaceCrop], quick: bool) -> dict[str, Any]:
     model = DlibResnet()
-    chips = np.stack([model.chip(crops[i % len(crops)]) for i in range(BATCH)])
+    chips = np.stack([model.align(crops[i % len(crops)]) for i in range(BATCH)])
     both = np.concatenate([chips, chips[:, :, ::-1]]).astype(np.float32)
     spec = {
         "kind": "network", "pixels": _saved("chips", both), "graphs": {"dlib": str(graph_path())},

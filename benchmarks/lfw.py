@@ -2,7 +2,7 @@
 
 Owns the lists of pairs, who is who, and a cache of embeddings in `$VEILCAST_CACHE/benchmarks` (5,000 photos
 take minutes): of public research photos, for measuring only. Data: `../shared/data/lfw`. Called by
-`calibrate`, `cohort` and `recognition`.
+`calibrate`, `quality` and `recognition`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ONE_PERSON = {
 Taken for one person where strangers are counted; the lists of pairs are used as published."""
 ON_THE_WAY = (
     "vision/crops.py", "vision/detector.py", "vision/mtcnn_onnx.py",
-    "hub/embedding/dlib_onnx.py",
+    "hub/embedding/dlib_onnx.py", "hub/embedding/dlib_chip.py",
 )  # fmt: skip
 """Files that the cache depends on, beside the embedder's own code."""
 
@@ -112,7 +112,8 @@ def quality_of_photo(photo: str) -> float:
 
 @cache
 def _detector() -> Mtcnn:
-    return Mtcnn(MtcnnSettings(min_face_px=40, threads=1))
+    """As enrollment finds faces."""
+    return Mtcnn(MtcnnSettings(threads=1))
 
 
 def crop_of(detector: Mtcnn, path: Path) -> tuple[FaceCrop, float] | None:

@@ -17,7 +17,6 @@ from benchmarks.calibrate import similarities
 from benchmarks.lfw import Faces, Vector, embedded, people_of, photos_of, read_pairs
 from benchmarks.recognition_clip import measure_clip
 from benchmarks.recognition_search import Searches, everyone
-from hub.cohort import cohort_of
 from hub.embedding.dlib_resnet import MANIFEST
 from hub.evidence import EvidenceSettings
 
@@ -37,10 +36,9 @@ def measure_faces(draws: int = DRAWS) -> dict[str, Any]:
     """What LFW tells."""
     train, test = read_pairs("pairsDevTrain"), read_pairs("pairsDevTest")
     faces = embedded(photos_of(train, test))
-    cohort = cohort_of(MANIFEST.model_id, MANIFEST.dimension)
     settings = EvidenceSettings(MANIFEST.threshold, MANIFEST.margin, per_tenfold=MANIFEST.per_tenfold)
-    all_people = Searches(faces, settings, cohort).run(everyone(faces), draws).shares()
-    held_out = Searches(faces, settings, cohort, enrolled=150).run(sorted(people_of(test)), draws).shares()
+    all_people = Searches(faces, settings).run(everyone(faces), draws).shares()
+    held_out = Searches(faces, settings, enrolled=150).run(sorted(people_of(test)), draws).shares()
     return {
         "lfw_dev_accuracy": accuracy(faces),
         **{key: all_people[key] for key in ("fpir", "fnir_single", "fnir_fused")},
@@ -63,13 +61,12 @@ def clip_numbers() -> dict[str, Any]:
 def accuracy(faces: Faces) -> float:
     """Share of pairsDevTest told right with the best threshold of pairsDevTrain. A pair with a photo without
     a face counts as told wrong."""
-    cohort = cohort_of(MANIFEST.model_id, MANIFEST.dimension)
-    train = [similarities(pairs, faces, cohort) for pairs in read_pairs("pairsDevTrain")]
+    train = [similarities(pairs, faces) for pairs in read_pairs("pairsDevTrain")]
     steps = np.unique(np.concatenate(train))
     shares = np.array([_right(train[0], train[1], step) for step in steps])
     threshold = float(np.median(steps[shares == shares.max()]))
     pairs = read_pairs("pairsDevTest")
-    same, other = (similarities(kind, faces, cohort) for kind in pairs)
+    same, other = (similarities(kind, faces) for kind in pairs)
     right = int((same >= threshold).sum() + (other < threshold).sum())
     return round(right / sum(len(kind) for kind in pairs), 4)
 

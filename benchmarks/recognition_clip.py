@@ -26,7 +26,6 @@ from edge_node.privacy.timeline import Timeline
 from edge_node.tracking.sampling import Look, Sampler
 from edge_node.tracking.tracker import Tracker
 from enrollment.examine import AcceptedPhoto, examine
-from hub.cohort import cohort_of
 from hub.embedding.dlib_resnet import DlibResnet
 from hub.evidence import EvidenceSettings
 from hub.gallery import Gallery
@@ -168,9 +167,7 @@ def recognizer(people: Path) -> Recognizer:
                 templates.append(model.embed([crop])[0])
                 owners.append(folder.name)
     manifest = model.manifest
-    gallery = Gallery(
-        1, manifest.dimension, owners, np.stack(templates), cohort_of(manifest.model_id, manifest.dimension)
-    )
+    gallery = Gallery(1, manifest.dimension, owners, np.stack(templates))
     consents = {name: LiveConsent(name, name, frozenset(), None, name) for name in owners}
     settings = EvidenceSettings(manifest.threshold, manifest.margin, per_tenfold=manifest.per_tenfold)
     return Recognizer(model, gallery, consents, settings, PolicySettings(), lambda: 0.0)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from benchmarks.lfw import Faces, person_of, quality_of_photo
-from hub.cohort import Cohort
 from hub.evidence import EvidenceBook, EvidenceSettings
 from hub.gallery import Gallery
 
@@ -61,7 +60,6 @@ class Searches:
 
     faces: Faces
     settings: EvidenceSettings
-    cohort: Cohort | None
     enrolled: int = 300
     strangers: int = 1_500
     tally: Tally = field(default_factory=Tally)
@@ -84,7 +82,7 @@ class Searches:
     def _search(self, enrolled: dict[str, list[str]], strangers: list[list[str]]) -> None:
         tally, vectors = self.tally, self.faces.vectors
         templates = np.stack([vectors[own[0]] for own in enrolled.values()])
-        gallery = Gallery(1, templates.shape[1], list(enrolled), templates, self.cohort)
+        gallery = Gallery(1, templates.shape[1], list(enrolled), templates)
         for own in strangers:
             tally.strangers += 1
             tally.strangers_named += bool(self._judge(gallery, own[:1], is_single=True))

@@ -66,10 +66,9 @@ class Pairs:
     """(N, 2)"""
 
 
-def similarities(vectors: NDArray[np.float32], crowdedness: NDArray[np.float64]) -> Scores:
-    """(N, N) of directions (N, D), leveled as the hub does it."""
-    matrix = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
-    return np.clip(matrix - (crowdedness[:, None] + crowdedness[None]) / 2, -1.0, 1.0)
+def similarities(vectors: NDArray[np.float32]) -> Scores:
+    """(N, N) of directions (N, D)."""
+    return np.clip(vectors.astype(np.float64) @ vectors.T.astype(np.float64), -1.0, 1.0)
 
 
 def pairs_of(faces: Sequence[Face], scores: Scores) -> Pairs:

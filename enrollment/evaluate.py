@@ -120,9 +120,7 @@ def measure(
     """
     faces, accepted, refused = _examine_all(files, detector, hub, advance)
     likeness, answers = _ask(accepted, hub)
-    vectors = np.concatenate([rows for rows, _ in answers])
-    crowded = np.array([c for _, row in answers for c in row], np.float64)
-    scores = det.similarities(vectors, crowded)
+    scores = det.similarities(np.concatenate(answers))
     pairs, searches = det.pairs_of(faces, scores), det.searches_of(faces, scores)
     return Evaluation(tuple(faces), refused, likeness, pairs, searches)
 
@@ -181,9 +179,7 @@ def _examine_all(
     return faces, accepted, tuple(refused)
 
 
-def _ask(
-    photos: Sequence[AcceptedPhoto], hub: Hub
-) -> tuple[Likeness, list[tuple[NDArray[np.float32], Sequence[float]]]]:
+def _ask(photos: Sequence[AcceptedPhoto], hub: Hub) -> tuple[Likeness, list[NDArray[np.float32]]]:
     """The hub's last answer, and the rows of all. One question right after the other, since a photo that
     takes seconds to examine could cost the session, and with it what its answers can be compared with."""
     answers = []
@@ -199,13 +195,13 @@ def _ask(
     return likeness, answers
 
 
-def _rows(likeness: Likeness, count: int) -> tuple[NDArray[np.float32], Sequence[float]]:
+def _rows(likeness: Likeness, count: int) -> NDArray[np.float32]:
     """(count, D) directions. Raises HubRefusalError for an answer of another shape."""
-    fits = len(likeness.vectors) == 4 * count * likeness.dimension and len(likeness.crowdedness) == count
+    fits = len(likeness.vectors) == 4 * count * likeness.dimension
     rows = np.frombuffer(likeness.vectors, "<f4") if fits else np.zeros(0, np.float32)
     if not fits or not np.isfinite(rows).all():
         raise HubRefusalError("internal", "the hub's answer does not fit the photos: update it")
-    return rows.reshape(count, likeness.dimension), likeness.crowdedness
+    return rows.reshape(count, likeness.dimension)
 
 
 def _folders(root: Path) -> list[Path]:

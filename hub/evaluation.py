@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hub.calibration import Calibration, write_calibration
-from hub.cohort import Cohort
 from hub.embedding.port import ModelManifest
 from hub.errors import DeclinedError
 from hub.people import crops_of
@@ -37,14 +36,12 @@ class EvaluationDesk:
         self,
         recognizer: Recognizer,
         manifest: ModelManifest,
-        cohort: Cohort | None,
         in_inference: InInference,
         path: Path,
         wall: Callable[[], float],
     ) -> None:
         self._recognizer = recognizer
         self._manifest = manifest
-        self._cohort = cohort
         self._in_inference = in_inference
         self._path = path
         self._wall = wall
@@ -62,7 +59,6 @@ class EvaluationDesk:
         crops = await asyncio.to_thread(crops_of, request.photos, photos)
         embeddings = await self._in_inference(lambda: self._recognizer.embed_photos(crops))
         rotation = await asyncio.to_thread(self._rotation_of, request.session)
-        crowdedness = np.zeros(len(crops)) if self._cohort is None else self._cohort.crowdedness(embeddings)
         manifest = self._manifest
         return Likeness(
             session=request.session,
@@ -70,7 +66,6 @@ class EvaluationDesk:
             model_id=manifest.model_id,
             dimension=manifest.dimension,
             vectors=np.ascontiguousarray(embeddings @ rotation, "<f4").tobytes(),
-            crowdedness=tuple(float(c) for c in crowdedness),
             threshold=manifest.threshold,
             per_tenfold=manifest.per_tenfold,
             margin=manifest.margin,

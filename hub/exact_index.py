@@ -14,7 +14,6 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from hub.cohort import Cohort
 from hub.embedding.port import Embeddings
 
 CROWD = 8
@@ -53,15 +52,12 @@ class _Segment:
 
 
 class ExactIndex:
-    """Inner products with all templates, leveled where there is a cohort."""
+    """Inner products with all templates."""
 
-    def __init__(
-        self, dimension: int, cohort: Cohort | None = None, segments: tuple[_Segment, ...] = ()
-    ) -> None:
+    def __init__(self, dimension: int, segments: tuple[_Segment, ...] = ()) -> None:
         self._dimension = dimension
-        self._cohort = cohort
         self._segments = segments
-        self._segment_rows = max(1, SEGMENT_BYTES // (4 * (dimension + 1)))
+        self._segment_rows = max(1, SEGMENT_BYTES // (4 * dimension))
 
     def __len__(self) -> int:
         return sum(len(s.owners) for s in self._segments)
@@ -70,9 +66,6 @@ class ExactIndex:
         return search_deeper(lambda depth: self._search(probes, depth, k), k, people, len(self))
 
     def added(self, owners: Sequence[str], templates: Embeddings) -> ExactIndex:
-        # One dimension more carries each template's half of the leveling, so that the search is by leveled
-        # similarity; a probe has 1 there, and its own half is the same for all templates.
-        rows = _extended(templates, -self._halves(templates))
         segments = list(self._segments)
         at = 0
         while at < len(owners):
@@ -80,10 +73,10 @@ class ExactIndex:
             held = old.owners if old is not None else ()
             room = self._segment_rows - len(held)
             before = [_rows(old.flat)] if old is not None else []
-            flat = _flat(np.concatenate([*before, rows[at : at + room]]))
+            flat = _flat(np.concatenate([*before, templates[at : at + room]]))
             segments.append(_segment(flat, (*held, *owners[at : at + room])))
             at += room
-        return ExactIndex(self._dimension, self._cohort, tuple(segments))
+        return ExactIndex(self._dimension, tuple(segments))
 
     def without(self, owner: str) -> ExactIndex:
         segments = []
@@ -94,31 +87,32 @@ class ExactIndex:
             elif len(gone) < len(segment.owners):
                 left = np.delete(_rows(segment.flat), gone, axis=0)
                 segments.append(_segment(_flat(left), left_of(segment.owners, gone)))
-        return ExactIndex(self._dimension, self._cohort, tuple(segments))
+        return ExactIndex(self._dimension, tuple(segments))
 
     def batches(self) -> Iterator[tuple[tuple[str, ...], Embeddings]]:
         for segment in self._segments:
-            yield segment.owners, _rows(segment.flat)[:, : self._dimension]
+            yield segment.owners, _rows(segment.flat)
 
     def _search(self, probes: Embeddings, depth: int, k: int) -> list[Found]:
-        extended = _extended(probes, np.ones(len(probes), np.float32))
-        parts = [s.flat.search(extended, min(depth, len(s.owners))) for s in self._segments]
-        halves = self._halves(probes)
-        results = []
-        for i, half in enumerate(halves):
-            similarities = np.concatenate([part[0][i] for part in parts]) - half
-            owners = [
-                s.owners[row] for s, part in zip(self._segments, parts, strict=True) for row in part[1][i]
+        rows = np.ascontiguousarray(probes, np.float32)
+        parts = [s.flat.search(rows, min(depth, len(s.owners))) for s in self._segments]
+        if len(parts) == 1:  # FAISS has sorted them
+            owners = self._segments[0].owners.__getitem__
+            return [
+                closest(zip(map(owners, at), of, strict=True), k)
+                for of, at in zip(*(part.tolist() for part in parts[0]), strict=True)
             ]
-            order = np.argsort(-similarities, kind="stable")[:depth].tolist()
-            results.append(closest(((owners[at], float(similarities[at])) for at in order), k))
-        return results
-
-    def _halves(self, embeddings: Embeddings) -> NDArray[np.float32]:
-        """(N,) what each embedding takes off its similarities."""
-        if self._cohort is None or not len(embeddings):
-            return np.zeros(len(embeddings), np.float32)
-        return np.asarray(self._cohort.crowdedness(embeddings) / 2, np.float32)
+        # Of several segments, the best of all: which segment and which of its rows.
+        similarities = np.concatenate([part[0] for part in parts], axis=1)
+        places = np.concatenate([part[1] for part in parts], axis=1)
+        of_segment = np.repeat(np.arange(len(parts)), [part[0].shape[1] for part in parts])
+        order = np.argsort(-similarities, axis=1, kind="stable")[:, :depth]
+        best = np.take_along_axis(similarities, order, axis=1).tolist()
+        rows_of = np.take_along_axis(places, order, axis=1).tolist()
+        return [
+            closest(((self._segments[s].owners[row], x) for s, row, x in zip(seg, at, of, strict=True)), k)
+            for seg, at, of in zip(of_segment[order].tolist(), rows_of, best, strict=True)
+        ]
 
 
 def search_deeper(search: Callable[[int], list[Found]], k: int, people: int, size: int) -> list[Found]:
@@ -163,14 +157,9 @@ def _segment(flat: faiss.IndexFlatIP, owners: tuple[str, ...]) -> _Segment:
 
 def _flat(rows: Embeddings) -> faiss.IndexFlatIP:
     flat = faiss.IndexFlatIP(rows.shape[1])
-    flat.add(np.ascontiguousarray(rows))
+    flat.add(np.ascontiguousarray(rows, np.float32))
     return flat
 
 
 def _rows(flat: faiss.IndexFlatIP) -> Embeddings:
     return np.asarray(flat.reconstruct_n(0, flat.ntotal), np.float32)
-
-
-def _extended(embeddings: Embeddings, last: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, D) and (N,) -> (N, D + 1), contiguous."""
-    return np.ascontiguousarray(np.hstack([embeddings, last[:, None]]), np.float32)

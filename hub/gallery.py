@@ -2,8 +2,7 @@
 
 Kept by `hub.store`, replaced as a whole when people or consents change, read by `hub.recognizer`. A changed
 gallery shares with the one before what has not changed, so a search may go on in either. Embeddings have
-length 1, so the inner product is the cosine similarity. Where the model has a cohort (`hub.cohort`),
-similarities are leveled by how crowded it is around either face.
+length 1, so the inner product is the cosine similarity.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from hub.cohort import Cohort
 from hub.compact_index import CompactIndex
 from hub.embedding.port import Embeddings
 from hub.exact_index import ExactIndex, TemplateIndex
@@ -84,7 +82,6 @@ class Gallery:
         dimension: int,
         identities: Sequence[str],
         templates: Embeddings,
-        cohort: Cohort | None = None,
         folder: Path | None = None,
     ) -> None:
         """folder: where the file of a very large gallery is, on a disk; see `hub.sealed_rows`.
@@ -93,8 +90,8 @@ class Gallery:
         """
         if templates.shape != (len(identities), dimension):
             raise ValueError(f"{len(identities)} identities but templates of shape {templates.shape}")
-        index = ExactIndex(dimension, cohort).added(identities, templates)
-        self._hold(version, dimension, Identities(frozenset(identities)), index, cohort, folder)
+        index = ExactIndex(dimension).added(identities, templates)
+        self._hold(version, dimension, Identities(frozenset(identities)), index, folder)
 
     @staticmethod
     def empty(dimension: int, version: int = 0, folder: Path | None = None) -> Gallery:
@@ -123,17 +120,6 @@ class Gallery:
             return self
         return self._changed(self.identities.without(identity), self._index.without(identity))
 
-    def leveled_by(self, cohort: Cohort | None) -> Gallery:
-        """The same people, compared by similarities that a cohort has leveled: all of them exactly."""
-        if cohort is self._cohort:
-            return self
-        index = ExactIndex(self.dimension, cohort)
-        for owners, templates in self._index.batches():
-            index = index.added(owners, templates)
-        leveled = object.__new__(Gallery)
-        leveled._hold(self.version, self.dimension, self.identities, index, cohort, self._folder)
-        return leveled
-
     def identify(self, probes: Embeddings, k: int = 2) -> list[list[Candidate]]:
         """For each probe (N, D) its k best *different* identities, best first; fewer where there are
         fewer. An identity's similarity is that of its closest template."""
@@ -153,23 +139,21 @@ class Gallery:
         dimension: int,
         identities: Identities,
         index: TemplateIndex,
-        cohort: Cohort | None,
         folder: Path | None,
     ) -> None:
-        is_large = len(index) > EXACT_UP_TO and dimension >= COMPACT_FROM and cohort is None
+        is_large = len(index) > EXACT_UP_TO and dimension >= COMPACT_FROM
         if is_large and isinstance(index, ExactIndex):
             index = _compact(index, folder)
         self.version = version
         self.dimension = dimension
         self.identities = identities
         self._index = index
-        self._cohort = cohort
         self._folder = folder
 
     def _changed(self, identities: Identities, index: TemplateIndex, version: int | None = None) -> Gallery:
         changed = object.__new__(Gallery)
         version = self.version if version is None else version
-        changed._hold(version, self.dimension, identities, index, self._cohort, self._folder)
+        changed._hold(version, self.dimension, identities, index, self._folder)
         return changed
 
 

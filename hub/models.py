@@ -41,6 +41,8 @@ The weights were trained on the VGGFace2 data set (Visual Geometry Group, Univer
 offered for research and other non-commercial use: a product or a paid service may not use them.
 The terms: https://www.robots.ox.ac.uk/~vgg/data/vgg_face2/
 Without them Veilcast uses dlib-resnet (CC0), which has no such terms."""
+EMBEDDED_NAMES = ("dlib-resnet", dlib_resnet.MANIFEST.model_id)
+"""What the model that comes along is called in the settings, and its present version."""
 MAX_KNOWN_BYTES = 65_536
 FetchStep = Callable[[str], None]
 
@@ -201,9 +203,9 @@ def check_files(name: str) -> list[str]:
     """Re-read a model's files and compare digests; a line for each that is right. Raises ModelError."""
     if name == MODEL_ID:
         return [f"{p}: sha256 {sha256_of(vggface2.checked_graph(p))}" for p in PRECISIONS]
-    assets = {"dlib-resnet": DLIB_FACE_MODEL, "centerface": CENTERFACE}
+    assets = dict.fromkeys(EMBEDDED_NAMES, DLIB_FACE_MODEL) | {"centerface": CENTERFACE}
     assets |= {f"mtcnn-{stage}": asset for stage, asset in MTCNN_WEIGHTS.items()}
-    asset = assets.get(name.removesuffix("-v1"))
+    asset = assets.get(name)
     if asset is None:
         raise ModelError(f"there is no model {name}; veilcast-hub models list shows them")
     return [f"sha256 {sha256_of(asset_path(asset))}"]
@@ -213,7 +215,7 @@ def export(name: str, precision: Precision, target: Path) -> str:
     """Copy a recognition model's ONNX graph to a file; returns its digest. Raises ModelError."""
     if name == MODEL_ID:
         source = vggface2.checked_graph(precision)
-    elif name.removesuffix("-v1") == "dlib-resnet":
+    elif name in EMBEDDED_NAMES:
         if precision != "fp32":
             raise ModelError(f"dlib-resnet has no {precision} variant")
         source = graph_path()

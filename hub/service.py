@@ -21,7 +21,6 @@ from hub.audit.log import AuditLog
 from hub.audit.shown import ShownInLog
 from hub.batcher import Batcher
 from hub.calibration import in_force
-from hub.cohort import cohort_of
 from hub.config import HubSettings
 from hub.embedding.choose import open_embedder
 from hub.embedding.port import Embedder, ModelManifest
@@ -81,7 +80,6 @@ class Hub:
         self._manifest, calibration = in_force(embedder.manifest, settings.files.calibration)
         if calibration:
             log.info("%s", calibration)
-        self._cohort = cohort_of(self._manifest.model_id, self._manifest.dimension)
         gallery, consents = self._load()
         self._live = _live(gallery, consents)
         self._is_stale = False
@@ -116,12 +114,7 @@ class Hub:
             visitors, self._desk, self._in_inference, lambda c: c in self._nodes.values(), self._notify, wall
         )
         self._evaluation = EvaluationDesk(
-            self._recognizer,
-            self._manifest,
-            self._cohort,
-            self._in_inference,
-            settings.files.calibration,
-            wall,
+            self._recognizer, self._manifest, self._in_inference, settings.files.calibration, wall
         )
         self._public_key, self._hub_key = signer.public_key(), keys.public.decode()
         self._started = time.monotonic()
@@ -349,8 +342,7 @@ class Hub:
 
     def _load(self) -> tuple[Gallery, dict[str, LiveConsent]]:
         manifest = self._manifest
-        gallery, consents = self._store.load(manifest.model_id, manifest.dimension, self._wall())
-        return gallery.leveled_by(self._cohort), consents
+        return self._store.load(manifest.model_id, manifest.dimension, self._wall())
 
     async def _in_inference(self, function: Callable[[], object]) -> object:
         """Run a function in the thread that owns what the recognizer knows."""

@@ -374,16 +374,13 @@ class Likeness(Message, frozen=True, kw_only=True, tag="likeness"):
 
     `vectors`: rows of `dimension` float32, lowest byte first, turned by a rotation that only this session
     has: they can be compared among each other and with nothing else. The similarity of two photos is the
-    product of their rows less half of the sum of their `crowdedness`.
+    product of their rows.
     """
 
     seq: Counter
     model_id: Text
     dimension: Annotated[int, Meta(ge=1, le=limits.MAX_DIMENSION)]
     vectors: Annotated[bytes, Meta(max_length=limits.MAX_VECTOR_BYTES)]
-    crowdedness: Annotated[
-        tuple[Annotated[float, Meta(ge=-2.0, le=2.0)], ...], Meta(max_length=limits.MAX_PHOTOS)
-    ]
     threshold: Similarity
     """With one person enrolled..."""
     per_tenfold: Unit

@@ -7,13 +7,11 @@ import pytest
 
 from benchmarks import recognition_search
 from benchmarks.calibrate import SIZES, TARGET_FPIR, choose_law, similarities, strangers_of
-from benchmarks.cohort import DRAWN, MIN_GROUP, _groups, draw
 from benchmarks.lfw import Faces, person_of
 from benchmarks.recognition_clip import SETTLE_S, Label, Shown, _count
 from benchmarks.recognition_search import Searches
 from edge_node.frames import ShownFace
 from edge_node.privacy.decisions import Plan
-from hub.cohort import Cohort
 from hub.evidence import EvidenceSettings
 
 RANDOM = np.random.default_rng(3)
@@ -46,35 +44,20 @@ def test_the_law_lets_through_no_more_than_its_target_at_any_size() -> None:
 
 def test_strangers_are_all_pairs_of_different_people() -> None:
     found = faces(4, 2, 0.1)
-    assert len(strangers_of(found, {"p0", "p1", "p2"}, None)) == 3 * 4
-    cohort = Cohort(np.stack(list(found.vectors.values())), neighbors=2, level=0.5)
-    pair = [("p0/p0_0000.jpg", "p0/p0_0001.jpg")]
-    halves = cohort.crowdedness(np.stack([found.vectors[p] for p in pair[0]])).sum() / 2
-    plain = similarities(pair, found, None)[0]
-    assert similarities(pair, found, cohort)[0] == pytest.approx(float(plain - halves), abs=1e-5)
+    assert len(strangers_of(found, {"p0", "p1", "p2"})) == 3 * 4
+    one, two = (found.vectors[f"p0/p0_000{n}.jpg"] for n in (0, 1))
+    assert similarities([("p0/p0_0000.jpg", "p0/p0_0001.jpg")], found)[0] == pytest.approx(float(one @ two))
 
 
 def test_the_search_counts_names_misses_and_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recognition_search, "quality_of_photo", lambda photo: 0.8)
     found = faces(30, 7, 0.05)
-    clear = Searches(found, EvidenceSettings(0.8, 0.02), None, enrolled=20, strangers=10)
+    clear = Searches(found, EvidenceSettings(0.8, 0.02), enrolled=20, strangers=10)
     tally = clear.run([f"p{i}" for i in range(30)], draws=1)
     assert (tally.strangers, tally.looks, tally.fused) == (10, 20 * 6, 20)
     assert tally.shares()["fnir_single"] == tally.shares()["fpir"] == tally.shares()["fnir_fused"] == 0.0
-    blind = Searches(found, EvidenceSettings(-1.0, 0.0), None, enrolled=20, strangers=10)
+    blind = Searches(found, EvidenceSettings(-1.0, 0.0), enrolled=20, strangers=10)
     assert blind.run([f"p{i}" for i in range(30)], draws=1).shares()["fpir"] == 1.0
-
-
-def test_the_cohort_is_drawn_from_groups_and_is_nobody() -> None:
-    found = faces(200, 1, 0.3)
-    rows = draw(found, {f"p{i}" for i in range(200)})
-    assert rows.shape == (DRAWN, 32)
-    directions = rows / np.linalg.norm(rows.astype(np.float32), axis=1, keepdims=True)
-    matrix = np.stack(list(found.vectors.values()))
-    assert float((matrix @ directions.T).max()) < 0.999
-    groups = _groups(matrix.astype(np.float64), np.random.default_rng(1))
-    assert min(len(g) for g in groups) >= MIN_GROUP
-    assert sum(len(g) for g in groups) == 200
 
 
 def test_a_face_counts_as_shown_where_no_veil_lies_on_it_and_only_after_a_second() -> None:

@@ -29,10 +29,10 @@ SCORES = np.array(
 PAIRS, SEARCHES = det.pairs_of(FACES, SCORES), det.searches_of(FACES, SCORES)
 
 
-def test_similarities_are_leveled_by_half_of_either_crowdedness() -> None:
-    vectors = np.array([[1, 0], [0.6, 0.8]], np.float32)
-    found = det.similarities(vectors, np.array([0.2, -0.1]))
-    assert found[0, 1] == pytest.approx(0.6 - 0.05)
+def test_similarities_are_the_products_of_directions() -> None:
+    found = det.similarities(np.array([[1, 0], [0.6, 0.8]], np.float32))
+    assert found[0, 1] == pytest.approx(0.6)
+    assert found.max() <= 1.0
 
 
 def test_pairs_of_one_person_and_of_two() -> None:

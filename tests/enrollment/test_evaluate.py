@@ -52,7 +52,7 @@ def likeness(sources: Sequence[str], session: bytes, seq: int = 1) -> Likeness:
         rows.append(row / np.linalg.norm(row))
     return Likeness(
         session=session, seq=seq, model_id="fake", dimension=3,
-        vectors=np.asarray(rows, "<f4").tobytes(), crowdedness=(0.0,) * len(rows),
+        vectors=np.asarray(rows, "<f4").tobytes(),
         threshold=0.5, per_tenfold=0.0, margin=0.0,
     )  # fmt: skip
 

@@ -56,7 +56,7 @@ def test_the_same_person_is_closer_than_the_threshold_and_others_are_not(
 def test_the_graph_gives_the_descriptors_of_dlib(
     model: DlibResnet, faces: dict[str, list[FaceCrop]], runtime: RuntimeName
 ) -> None:
-    chips = [model.chip(crop) for crop in (*faces["biden"], *faces["obama"])]
+    chips = [model.align(crop) for crop in (*faces["biden"], *faces["obama"])]
     reference = dlib.face_recognition_model_v1(str(asset_path(DLIB_FACE_MODEL)))
     expected = np.array([reference.compute_face_descriptor(chip) for chip in chips])
     found = load_network(graph_path(), runtime, threads=1).run(np.array(chips, np.float32))[0]

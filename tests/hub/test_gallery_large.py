@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from hub import compact_index, gallery
-from hub.cohort import Cohort
 from hub.compact_index import CompactIndex
 from hub.embedding.port import Embeddings, normalized
 from hub.exact_index import ExactIndex
@@ -60,14 +59,9 @@ def test_a_large_gallery_finds_whom_the_exact_search_finds(templates: Embeddings
         assert [c.similarity for c in found] == pytest.approx([s for _, s in expected], abs=1e-6)
 
 
-def test_short_templates_and_leveled_ones_stay_exact(templates: Embeddings) -> None:
+def test_short_templates_stay_exact(templates: Embeddings) -> None:
     short = normalized(templates[:, :100])
     assert isinstance(Gallery(1, 100, owners(600), short)._index, ExactIndex)
-    cohort = Cohort(templates[:50], neighbors=5)
-    leveled = Gallery(1, DIMENSION, owners(600), templates).leveled_by(cohort)
-    assert isinstance(leveled._index, ExactIndex)
-    directly = Gallery(1, DIMENSION, owners(600), templates, cohort)
-    assert leveled.identify(templates[:3]) == directly.identify(templates[:3])
 
 
 def test_many_photos_of_one_person_do_not_hide_the_second_best(templates: Embeddings) -> None:

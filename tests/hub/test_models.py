@@ -51,10 +51,10 @@ def digest_of(data: bytes) -> str:
 
 def test_the_list_says_what_is_there_and_how_to_get_the_rest() -> None:
     known = {m["name"]: m for m in json.loads(call("list", "--json").output)}
-    assert known["dlib-resnet-v1"]["is_installed"]
-    assert known["dlib-resnet-v1"]["threshold"] > 0.9
-    assert known["dlib-resnet-v1"]["licence"] == "CC0-1.0"
-    assert "LFW" in known["dlib-resnet-v1"]["measured"]
+    assert known["dlib-resnet-v2"]["is_installed"]
+    assert known["dlib-resnet-v2"]["threshold"] > 0.9
+    assert known["dlib-resnet-v2"]["licence"] == "CC0-1.0"
+    assert "LFW" in known["dlib-resnet-v2"]["measured"]
     assert not known["vggface2-resnet50"]["is_installed"]
     assert known["mtcnn-pnet"]["purpose"] == "detection"
     table = call("list").output
@@ -175,7 +175,7 @@ def test_what_cannot_be_done_is_one_line(words: list[str], said: str) -> None:
 
 
 def test_the_embedded_model_is_verified_and_exported(tmp_path: Path) -> None:
-    assert "sha256" in call("verify", "dlib-resnet-v1").output
+    assert "sha256" in call("verify", "dlib-resnet-v2").output
     out = tmp_path / "dlib.onnx"
     assert call("export", "dlib-resnet", str(out)).exit_code == 0
     assert out.stat().st_size > 20_000_000

@@ -178,7 +178,6 @@ EXAMPLES: list[tuple[AnyMessage, tuple[bytes, ...]]] = [
             model_id="dlib-resnet-v1",
             dimension=2,
             vectors=bytes(range(8)),
-            crowdedness=(0.25,),
             threshold=0.9375,
             per_tenfold=0.0078125,
             margin=0.015625,

@@ -41,8 +41,8 @@ format: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## All benchmarks, quickly
-	$(BIN)/python -m benchmarks all --quick
+bench: $(STAMP)  ## All benchmarks, a table and benchmarks/results/*.json; QUICK=1: less exact, into var/benchmarks/quick
+	$(BIN)/python -m benchmarks all $(if $(QUICK),--quick --results var/benchmarks/quick,--results benchmarks/results --out docs/images)
 
 # What `make run` needs: node, hub and the demo's portraits. No TensorFlow, no test tools.
 $(DEMO_STAMP): pyproject.toml requirements.txt

@@ -17,7 +17,7 @@ from benchmarks import embed
 from benchmarks.hub_load import by_nodes, many_nodes, overload
 from benchmarks.hub_models import measure_models
 
-FACES, QUICK_FACES = 36, 8
+FACES, QUICK_FACES = 12, 8
 SPEEDUPS = ("dlib_speedup", "dlib_speedup_lo")
 
 

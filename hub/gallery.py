@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import faiss
 import numpy as np
@@ -26,8 +26,7 @@ COMPACT_FROM = 512
 """Dimensions from which on more templates than that are kept as `CompactIndex`; shorter ones stay exact."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An enrolled identity and how close the probe is to its closest template."""
 
     identity: str

@@ -7,7 +7,7 @@ const PING_EVERY_MS = 1000;
 const CLOCK_SAMPLES = 10;
 const AGE_EVERY_MS = 1000;
 const RTP_TICKS_PER_MS = 90;
-const RENEW_AFTER = 0.6; // of a ticket's life
+export const RENEW_AFTER = 0.6; // of a ticket's life
 const RETRY_MS = 5000;
 
 export class LiveVideo {

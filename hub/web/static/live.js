@@ -1,6 +1,6 @@
 // The wall: a tile for each camera, its video straight from the node, its state from the hub's events.
 import { ask, at, icon, make, plural, setText } from "/static/hub.js";
-import { LiveVideo } from "/static/live_video.js";
+import { LiveVideo, RENEW_AFTER } from "/static/live_video.js";
 
 const RETRY_MS = 4000;
 const VIDEO_RETRY_MS = 30000;
@@ -55,8 +55,7 @@ class Tile {
     this.picture.addEventListener("error", () => {
       if (!this.wantsPictures) return;
       this.picture.hidden = true;
-      clearTimeout(this.retry);
-      this.retry = setTimeout(() => this.pictures(), RETRY_MS);
+      this.picturesAgain(RETRY_MS);
     });
   }
 
@@ -105,14 +104,20 @@ class Tile {
     // Pictures go on while video is tried again: it takes over when it plays.
     this.wantsPictures = true;
     try {
-      const { url, ticket } = await this.ticket();
+      const { url, ticket, lasts_s: lastsS } = await this.ticket();
       const address = new URL("stream.mjpg", url);
       address.searchParams.set("ticket", ticket);
-      if (this.wantsPictures) this.picture.src = address;
+      if (!this.wantsPictures) return;
+      this.picture.src = address;
+      this.picturesAgain(lastsS * RENEW_AFTER * 1000); // the node ends them with their ticket
     } catch {
-      clearTimeout(this.retry);
-      this.retry = setTimeout(() => { if (this.wantsPictures) this.pictures(); }, RETRY_MS);
+      this.picturesAgain(RETRY_MS);
     }
+  }
+
+  picturesAgain(ms) {
+    clearTimeout(this.retry);
+    this.retry = setTimeout(() => { if (this.wantsPictures) this.pictures(); }, ms);
   }
 
   aged(ms) {

@@ -167,7 +167,8 @@ class Server:
                 "write tcp://ADDRESS:PORT of this machine, with a port that is free"
             ) from exc
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        asyncio.get_running_loop().add_reader(self._socket.FD, self._readable.set)
+        self._file = int(self._socket.FD)
+        asyncio.get_running_loop().add_reader(self._file, self._readable.set)
         self._tasks = [
             asyncio.create_task(self._receive_forever(), name="hub-receive"),
             asyncio.create_task(self._keep_time(), name="hub-time"),
@@ -192,7 +193,7 @@ class Server:
             self._flush()
             # A client with ZMQ_IMMEDIATE loses what it has not read when the connection goes.
             await asyncio.sleep(GOODBYE_S)
-            asyncio.get_running_loop().remove_reader(self._socket.FD)
+            asyncio.get_running_loop().remove_reader(self._file)
             self._socket.close(linger=GOODBYE_LINGER_MS)
             self._auth.stop()
             self._context.term()

@@ -15,7 +15,7 @@ import pytest
 from edge_node.capture.portraits import demo_portrait_path
 from edge_node.capture.scene import Scenario
 from tests.e2e.film import Film, sights
-from tests.e2e.rig import GRACE, wait_for
+from tests.e2e.rig import GRACE
 from tests.e2e.wall import (
     PASSWORD,
     PHONE,
@@ -25,6 +25,8 @@ from tests.e2e.wall import (
     new_page,
     screenshot,
     sign_in,
+    soon,
+    wall_rig,
 )
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1_500)]
@@ -40,19 +42,14 @@ browser have room on two cores: a node that cannot keep up shows nobody."""
 NODES = tuple(SCENES)
 LIGHT = 'min_face_px = 60\nveil_detector = "off"'
 """Browser, hub and other nodes share this machine."""
-PATIENCE_S = 240.0
 AXE = "axe_playwright_python.sync_playwright"
 SERIOUS = ("serious", "critical")
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[WallRig]:
-    tmp_path.chmod(0o700)
-    made = WallRig(tmp_path, PATIENCE_S)
-    try:
+    with wall_rig(tmp_path) as made:
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +59,6 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Films:
     for film in made.values():
         film.write()
     return made
-
-
-def soon(holds: Any, what: str) -> None:
-    wait_for(lambda: bool(holds()), PATIENCE_S, what)
 
 
 def tile(page: Any, camera: str) -> Any:

@@ -11,15 +11,13 @@ import pytest
 
 from edge_node.capture.scene import Scenario
 from tests.e2e.film import Film, judged
-from tests.e2e.rig import wait_for
-from tests.e2e.wall import WallRig, browser, frames, new_page, sign_in
+from tests.e2e.wall import PATIENCE_S, WallRig, browser, frames, new_page, sign_in, soon, wall_rig
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.timeout(1_500),
     pytest.mark.skipif(not os.environ.get("VEILCAST_LONG"), reason="takes two minutes: set VEILCAST_LONG=1"),
 ]
-PATIENCE_S = 240.0
 TICKET_S = 10
 """The shortest that a hub gives."""
 SCENE = Scenario(640, 360, 10.0, face_px=90.0)
@@ -31,12 +29,8 @@ BARE = """() => {
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[WallRig]:
-    tmp_path.chmod(0o700)
-    made = WallRig(tmp_path, PATIENCE_S)
-    try:
+    with wall_rig(tmp_path) as made:
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture
@@ -44,10 +38,6 @@ def film(tmp_path: Path) -> Film:
     made = Film(tmp_path / "door.mp4", SCENE)
     made.write()
     return made
-
-
-def soon(holds: Any, what: str) -> None:
-    wait_for(lambda: bool(holds()), PATIENCE_S, what)
 
 
 class Answers:

@@ -23,6 +23,8 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
     "--autoplay-policy=no-user-gesture-required",
 ]  # fmt: skip
+PATIENCE_S = 240.0
+"""Whatever a test of the wall waits for."""
 PASSWORD = "correct horse battery staple"
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -115,6 +117,22 @@ class WallRig:
     def check(*arguments: str) -> None:
         done = run(*arguments)
         assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def wall_rig(folder: Path) -> Iterator[WallRig]:
+    """Whatever was started is stopped at the end."""
+    folder.chmod(0o700)
+    made = WallRig(folder, PATIENCE_S)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def soon(holds: Any, what: str) -> None:
+    """Wait until it holds. Fails with `what` where it never does."""
+    wait_for(lambda: bool(holds()), PATIENCE_S, what)
 
 
 @contextmanager

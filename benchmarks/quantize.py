@@ -79,9 +79,8 @@ def ranges_of(every: int) -> dict[str, tuple[float, float]]:
     source = model.graph.input[0].name
     probed = copy.deepcopy(model)
     for name in names:
-        if name != source:
-            value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-            probed.graph.output.append(value)
+        value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        probed.graph.output.append(value)
     session = ort.InferenceSession(probed.SerializeToString(), providers=["CPUExecutionProvider"])
     seen = dict.fromkeys(names, (0.0, 0.0))
     for clip in drawn_clips(False):
@@ -89,9 +88,7 @@ def ranges_of(every: int) -> dict[str, tuple[float, float]]:
             if n % every:
                 continue
             batch = blob_of(image, CenterFaceSettings().width_px)
-            wanted = [name for name in names if name != source]
-            values = dict(zip(wanted, session.run(wanted, {source: batch}), strict=True)) | {source: batch}
-            for name, value in values.items():
+            for name, value in zip(names, session.run(names, {source: batch}), strict=True):
                 low, high = seen[name]
                 seen[name] = (min(low, float(value.min())), max(high, float(value.max())))
     return {name: (round(low, 5), round(high, 5)) for name, (low, high) in seen.items()}

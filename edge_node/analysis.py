@@ -223,7 +223,8 @@ class Analyzer:
 
     def _is_cut(self, image: Image) -> bool:
         k = max(1, min(image.shape[:2]) // THUMBNAIL_FROM_PX)  # averaging every pixel would take 3 ms
-        small = cv2.resize(image[::k, ::k], (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32)
+        some = cv2.resize(image, (image.shape[1] // k, image.shape[0] // k), interpolation=cv2.INTER_NEAREST)
+        small = cv2.resize(some, (32, 18), interpolation=cv2.INTER_AREA).astype(np.float32)
         before, self._thumbnail = self._thumbnail, small
         if before is None:
             return False

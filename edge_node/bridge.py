@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 import time
 from collections import deque
@@ -21,8 +22,17 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+SHORT_TURN_S = 0.0005
+"""With it a frame of eight small faces was analyzed in 35 to 37 ms where it took 38 to 42."""
 MAX_COMM = 15
 """Bytes that Linux keeps of a thread's name."""
+
+
+def take_short_turns() -> None:
+    """Have the threads of this process hand the interpreter over sooner than after the usual 5 ms. An
+    analysis asks for it back some hundred times, after each call of a library, while another thread paints
+    the frame before it."""
+    sys.setswitchinterval(SHORT_TURN_S)
 
 
 def name_thread() -> None:

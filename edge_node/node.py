@@ -10,7 +10,7 @@ import logging
 import time
 
 from edge_node.analysis import AnalysisSettings, Analyzer
-from edge_node.bridge import LoopCaller, Worker
+from edge_node.bridge import LoopCaller, Worker, take_short_turns
 from edge_node.capture.grabber import Grabber, SourceState
 from edge_node.capture.opening import open_source
 from edge_node.capture.source import FrameSource, SourceOptions
@@ -88,6 +88,7 @@ class Node:
 
         Raises StartError if a part cannot start or the recording failed.
         """
+        take_short_turns()
         hub = asyncio.create_task(self._hub.run(), name="hub")
         reporter = asyncio.create_task(self._report(), name="report")
         telling = asyncio.create_task(self._reporter.run(), name="tell-hub")

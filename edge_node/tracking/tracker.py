@@ -108,8 +108,9 @@ class Tracker:
 
     def predict(self, now: float) -> NDArray[np.float32]:
         """(T, 4) pixels: where the live paths are expected at `now`, in the order `step` expects."""
-        boxes = [p.motion.predict(now).box_xyxy for p in self._paths]
-        return np.array(boxes, np.float32).reshape(-1, 4)
+        for path in self._paths:
+            path.motion = path.motion.predict(now)
+        return np.array([p.motion.box_xyxy for p in self._paths], np.float32).reshape(-1, 4)
 
     def reset(self) -> None:
         """Forget all paths (the shot changed). Ids go on."""

@@ -27,7 +27,7 @@ from vision.errors import ModelError
 from vision.geometry import iou_matrix, strict_nms
 from vision.model_store import CENTERFACE, asset_path, built
 from vision.quantize import Range, prepared, quantized
-from vision.runtime import SMALL_THREADS, Network, RuntimeName, load_network
+from vision.runtime import SMALL_THREADS, Network, RuntimeName, load_network, load_twins
 
 STRIDE_PX = 4
 """One cell of the outputs, in pixels of the network's picture."""
@@ -53,7 +53,7 @@ HINT = 0.12
 MAX_OFF_CENTER = 0.6
 """In face sizes: what a close look finds further from where the spot was is somebody else."""
 RANGES = "centerface_ranges.json"
-HALVES = (1, 2, 3, 4)
+HALVES = (1, 2, 3)
 """Looks are made in two batches at once, of so many each: a thread of its own for each takes less than two
 threads for both."""
 MAX_LOOKS = 2 * HALVES[-1]
@@ -111,10 +111,9 @@ class CenterFace:
             self._path = built(f"centerface-{CENTERFACE.sha256[:12]}-int8-v2.onnx", _in_eight_bits)
         self._networks: dict[tuple[int, int], Network] = {}
         self._begun: _Glance | None = None
-        self._close = tuple(
-            {n: load_network(path, s.runtime, SMALL_THREADS, (n, SIDE_PX, SIDE_PX, 3)) for n in HALVES}
-            for _ in range(2)
-        )
+        self._close = {
+            n: load_twins(path, s.runtime, SMALL_THREADS, (n, SIDE_PX, SIDE_PX, 3)) for n in HALVES
+        }
         self._memory = Memory()
 
     def begin(self, image: Image) -> None:
@@ -204,7 +203,7 @@ class CenterFace:
         """The network's outputs for N close looks (SIDE_PX, SIDE_PX, 3)."""
         half = (len(squares) + 1) // 2
         batches = [np.stack(part) for part in (squares[:half], squares[half:]) if part]
-        networks = [close[len(batch)] for close, batch in zip(self._close, batches, strict=False)]
+        networks = [self._close[len(batch)][place] for place, batch in enumerate(batches)]
         for network, batch in zip(networks, batches, strict=True):
             network.start(batch)
         parts = [network.result() for network in networks]

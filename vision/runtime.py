@@ -11,7 +11,7 @@ import importlib.util
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
@@ -80,13 +80,30 @@ def load_network(
         if not has_cuda():
             raise ModelError(NO_CUDA)
         return _OnnxRuntime(path, threads, [_cuda_options(exact)])
+    return _on_cpu(path, runtime, threads, shape, exact, 1)[0]
+
+
+def load_twins(
+    path: Path, runtime: RuntimeName, threads: int, shape: tuple[int, ...]
+) -> tuple[Network, Network]:
+    """Two networks that can compute at once, with so many threads each, and have their weights in common.
+
+    Raises ModelError as `load_network`.
+    """
+    one, other = _on_cpu(path, runtime, threads, shape, exact=True, count=2)
+    return one, other
+
+
+def _on_cpu(
+    path: Path, runtime: RuntimeName, threads: int, shape: tuple[int, ...] | None, exact: bool, count: int
+) -> Sequence[Network]:
     if runtime == "auto":
         runtime = "openvino" if importlib.util.find_spec("openvino") else "onnxruntime"
     if importlib.util.find_spec(runtime) is None:
         raise ModelError(f"the runtime {runtime} is not installed: pip install {runtime}")
     if runtime == "openvino":
-        return _OpenVino(path, threads, shape, exact)
-    return _OnnxRuntime(path, threads, ["CPUExecutionProvider"])
+        return _openvino(path, threads, shape, exact, count)
+    return [_OnnxRuntime(path, threads, ["CPUExecutionProvider"]) for _ in range(count)]
 
 
 def chosen_device(choice: DeviceChoice) -> DeviceName:
@@ -155,31 +172,41 @@ def _take(lock: IO[str], patience_s: float) -> None:
             time.sleep(LOOK_AGAIN_S)
 
 
-class _OpenVino:
-    def __init__(self, path: Path, threads: int, shape: tuple[int, ...] | None, exact: bool) -> None:
-        import openvino as ov
+def _openvino(
+    path: Path, threads: int, shape: tuple[int, ...] | None, exact: bool, count: int
+) -> list[_OpenVino]:
+    """One compiled network, with a request for each of those who use it."""
+    import openvino as ov
 
-        core = ov.Core()
-        options: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            # Some processors would compute in bfloat16: thresholds are calibrated on floats.
-            "INFERENCE_PRECISION_HINT": "f32" if exact else _half_of(core) or "f32",
-            "CACHE_DIR": str(cache_dir() / "openvino"),
-            # Pinned, the networks of one thread would all wait for the same core.
-            "ENABLE_CPU_PINNING": False,
-        }
-        if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
-        try:
-            with _alone():
-                ov.Type.f32.to_dtype()
-                model = core.read_model(str(path))
-                if shape is not None:
-                    model.reshape(list(shape))
-                self._request = core.compile_model(model, "CPU", options).create_infer_request()
-        except RuntimeError as exc:
-            raise ModelError(f"OpenVINO cannot load {path}: {str(exc).splitlines()[0]}") from exc
-        self._outputs = len(model.outputs)
+    core = ov.Core()
+    options: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        # Some processors would compute in bfloat16: thresholds are calibrated on floats.
+        "INFERENCE_PRECISION_HINT": "f32" if exact else _half_of(core) or "f32",
+        "CACHE_DIR": str(cache_dir() / "openvino"),
+        # Pinned, the networks of one thread would all wait for the same core.
+        "ENABLE_CPU_PINNING": False,
+    }
+    if threads:
+        options["INFERENCE_NUM_THREADS"] = threads * count
+    if count > 1:
+        options["NUM_STREAMS"] = count
+    try:
+        with _alone():
+            ov.Type.f32.to_dtype()
+            model = core.read_model(str(path))
+            if shape is not None:
+                model.reshape(list(shape))
+            compiled = core.compile_model(model, "CPU", options)
+            return [_OpenVino(compiled.create_infer_request(), len(model.outputs)) for _ in range(count)]
+    except RuntimeError as exc:
+        raise ModelError(f"OpenVINO cannot load {path}: {str(exc).splitlines()[0]}") from exc
+
+
+class _OpenVino:
+    def __init__(self, request: Any, outputs: int) -> None:
+        self._request = request
+        self._outputs = outputs
 
     def run(self, batch: Array) -> list[Array]:
         self._request.infer([batch], share_inputs=True)

@@ -1,4 +1,4 @@
-"""A node on two cores: 720p at 25 a second with five faces, recorded and watched; 1080p; one core.
+"""A node on two cores: 720p at 25 a second with five faces, watched by WebRTC; 1080p; one core.
 
 Real processes, real sockets: the clip is paced by its own time stamps, the numbers are the node's own
 (/metrics and /state), processor time and memory are the kernel's. Node and hub are pinned to different
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.glass import running
 from benchmarks.interval import median_95
 from benchmarks.overload import theil_sen
 from benchmarks.scenes import portraits, write_clip
@@ -39,7 +39,6 @@ MINUTES = 20.0
 """Of the long run: memory that grows by a megabyte an hour grows by a third of one."""
 SAMPLE_S = 10.0
 """Between two readings: half of the delays that the node's percentiles are over are new."""
-STREAM_LIMIT_S = 10.0
 PATIENCE_S = 120.0
 """For a process to be ready: other work may hold it up, which is no reason to give up."""
 
@@ -133,7 +132,7 @@ def _one_core(name: str, run: Run) -> dict[str, Any]:
 
 
 def _run(case: Case, folder: Path, people: list[Portrait], quick: bool) -> Run:
-    """Stream a case: recorded, watched by one viewer, with a hub."""
+    """Stream a case: coded in H.264 for one viewer, who decodes nothing, with a hub."""
     place = folder / case.name
     place.mkdir()
     clip = place / "clip.mp4"
@@ -145,8 +144,9 @@ def _run(case: Case, folder: Path, people: list[Portrait], quick: bool) -> Run:
         with only_on(_spare_cores(case.cores) or set(every)):
             rig.start_hub()
         with only_on(own):
-            rig.start_node("--source", str(clip), "--record", str(place / "out.mkv"))
-        with only_on(_spare_cores(case.cores) or set(every)), _viewer(rig):
+            rig.start_node("--source", str(clip))
+        viewer = running("benchmarks.glass_viewers", "watch", rig.url, "1")
+        with only_on(_spare_cores(case.cores) or set(every)), viewer:
             time.sleep(SETTLE_S / 2 if quick else SETTLE_S)
             return _sampled(rig, case.seconds, min(SAMPLE_S, case.seconds / 3))
     finally:
@@ -195,25 +195,6 @@ def only_on(cores: set[int]) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-@contextmanager
-def _viewer(rig: Rig) -> Iterator[None]:
-    """Somebody watches the stream meanwhile."""
-    stopping = threading.Event()
-
-    def watch() -> None:
-        with urllib.request.urlopen(rig.url + "stream.mjpg", timeout=STREAM_LIMIT_S) as stream:
-            while not stopping.is_set() and stream.read(65_536):
-                pass
-
-    viewer = threading.Thread(target=watch, name="viewer", daemon=True)
-    viewer.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        viewer.join(STREAM_LIMIT_S)
 
 
 def thread_seconds(pid: int) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -186,7 +187,17 @@ def test_the_photos_to_enroll_are_the_originals() -> None:
     assert demo_portrait("Eileen Collins").shape == (512, 512, 3)
     with pytest.raises(ValueError, match="knows Grace Hopper"):
         demo_portrait("Nobody")
-    assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_a_portrait_is_read_without_what_draws_plots() -> None:
+    pytest.importorskip("skimage", reason="the demo portraits are not installed")
+    script = (
+        "import sys; from edge_node.capture.portraits import demo_portrait; "
+        "demo_portrait('Grace Hopper'); print('matplotlib.pyplot' in sys.modules)"
+    )
+    # In a process of its own: another test may have drawn a plot in this one.
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_absent_portraits_name_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

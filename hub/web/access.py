@@ -54,6 +54,11 @@ class User:
         return Peer(f"user {self.name}", "admin")
 
 
+USER = web.RequestKey("user", User)
+CSRF = web.RequestKey("csrf", str)
+"""What `hub.web.auth` leaves in a request for the handler: who asks, and what their forms must send along."""
+
+
 def needs(role: Role) -> Callable[[H], H]:
     """Only users whose role includes this one reach the handler."""
 
@@ -72,9 +77,7 @@ def open_to_all(handler: H) -> H:
 
 def user_of(request: web.Request) -> User:
     """Who asks. Only in handlers that need a role."""
-    user = request["user"]
-    assert isinstance(user, User), "a handler that needs a role has a user"
-    return user
+    return request[USER]
 
 
 def may_watch(user: User, camera: str) -> bool:

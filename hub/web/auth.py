@@ -16,7 +16,7 @@ from aiohttp import web
 
 from hub.store.errors import ConflictError
 from hub.web import login_pages as pages
-from hub.web.access import LEAST_ROLE, Role, User, needs, open_to_all, user_of
+from hub.web.access import CSRF, LEAST_ROLE, USER, Role, User, needs, open_to_all, user_of
 from hub.web.accounts import Client, LoginRefusedError, SignedIn
 from hub.web.context import CONTEXT, WebContext
 from hub.web.passwords import PasswordError
@@ -65,7 +65,7 @@ async def own_pages_only(request: web.Request, handler: Handler) -> web.StreamRe
 
 @web.middleware
 async def right_user_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Puts `request["user"]` and `request["csrf"]` there, or refuses."""
+    """Puts `request[USER]` and `request[CSRF]` there, or refuses."""
     if request.match_info.http_exception is not None:  # no such page, for anybody
         return await handler(request)
     least: Role | None = getattr(request.match_info.handler, LEAST_ROLE)
@@ -80,7 +80,7 @@ async def right_user_only(request: web.Request, handler: Handler) -> web.StreamR
         return _no(request, 403, f"This needs the role {least}.")
     if request.method not in SAFE and not is_csrf_token(session, await _csrf_of(request)):
         return _no(request, 403, "This page is out of date: load it again.")
-    request["user"], request["csrf"] = user, csrf_token(session)
+    request[USER], request[CSRF] = user, csrf_token(session)
     return await handler(request)
 
 
@@ -216,7 +216,7 @@ class LoginRoutes:
 
     @needs(Role.VIEWER)
     async def _password_page(self, request: web.Request) -> web.Response:
-        return _html(pages.password_page(request["csrf"], user_of(request).name))
+        return _html(pages.password_page(request[CSRF], user_of(request).name))
 
     @needs(Role.VIEWER)
     async def _change_password(self, request: web.Request) -> web.Response:
@@ -228,7 +228,7 @@ class LoginRoutes:
                 user, form.get("old", ""), form.get("password", ""), self._client(request)
             )
         except (PasswordError, LoginRefusedError) as exc:
-            return _html(pages.password_page(request["csrf"], user.name, str(exc)), 422)
+            return _html(pages.password_page(request[CSRF], user.name, str(exc)), 422)
         return self._go_on(done, "/")
 
     def _client(self, request: web.Request) -> Client:

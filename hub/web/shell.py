@@ -13,7 +13,7 @@ from string import Template
 
 from aiohttp import web
 
-from hub.web.access import Role, User, open_to_all, user_of
+from hub.web.access import CSRF, Role, User, open_to_all, user_of
 from hub.web.context import CONTEXT
 from protocol.live_video import live_video_script
 
@@ -58,7 +58,7 @@ class Shell:
         text = self._frame.substitute(
             title=escape(place.title), name=name, body=self._bodies[name],
             navigation=_navigation(user, place), user=escape(user.name), role=user.role.value,
-            csrf=escape(request["csrf"]), origins=escape(" ".join(request.app[CONTEXT].stream_origins())),
+            csrf=escape(request[CSRF]), origins=escape(" ".join(request.app[CONTEXT].stream_origins())),
         )  # fmt: skip
         return web.Response(text=text, content_type="text/html", charset="utf-8")
 

@@ -52,7 +52,7 @@ class ReleaseSettings(Struct, frozen=True, forbid_unknown_fields=True):
     max_delay_ms: Annotated[float, Meta(ge=50.0, le=5_000.0)] = 500.0
     lookback_ms: Milliseconds = 60.0
     max_gap_ms: Annotated[float, Meta(ge=20.0, le=5_000.0)] = 250.0
-    lookback_analyses: Annotated[float, Meta(ge=0.0, le=5.0)] = 1.6
+    lookback_analyses: Annotated[float, Meta(ge=0.0, le=5.0)] = 1.9
 
 
 class VeilSettings(Struct, frozen=True, forbid_unknown_fields=True):

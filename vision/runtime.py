@@ -86,9 +86,8 @@ def load_network(
 def load_twins(
     path: Path, runtime: RuntimeName, threads: int, shape: tuple[int, ...]
 ) -> tuple[Network, Network]:
-    """Two networks that can compute at once, with so many threads each, and have their weights in common.
-
-    Raises ModelError as `load_network`.
+    """Two networks that can compute at once, with so many threads each. With OpenVINO they have their weights
+    in common. Raises ModelError as `load_network`.
     """
     one, other = _on_cpu(path, runtime, threads, shape, exact=True, count=2)
     return one, other

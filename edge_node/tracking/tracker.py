@@ -107,7 +107,8 @@ class Tracker:
         self._next_track = 1
 
     def predict(self, now: float) -> NDArray[np.float32]:
-        """(T, 4) pixels: where the live paths are expected at `now`, in the order `step` expects."""
+        """(T, 4) pixels: where the live paths are expected at `now`, in the order `step` expects. They are
+        carried there; `step` for the same `now` finds nothing left to carry."""
         for path in self._paths:
             path.motion = path.motion.predict(now)
         return np.array([p.motion.box_xyxy for p in self._paths], np.float32).reshape(-1, 4)

@@ -69,10 +69,10 @@ LOOKS_BEYOND = Edit(
     "            at = self.covered_until\n",
 )
 
-LOST_FIRST = Edit(
-    TRACKER,
-    "np.lexsort((-refined.scores, np.array(is_lost, np.bool_)))",
-    "np.argsort(-refined.scores)",
+BY_NUMBER = Edit(
+    TIMELINE,
+    "            box = _union(box, _lerp(a.box_xyxy, b.box_xyxy, by_number))\n",
+    "",
 )
 
 LOOKS_CHANGE = Edit(
@@ -259,7 +259,7 @@ MUTANTS = (
         "faces are not interpolated", TIMELINE,
         "        box = _lerp(a.box_xyxy, b.box_xyxy, share)\n        unseen_s",
         "        box = a.box_xyxy\n        unseen_s",
-        ("people_hurry_while_analysis_is_slow",),
+        ("people_hurry_while_analysis_is_slow",), BY_NUMBER,
     ),
     Mutant(
         "a switch between two analyses is shown", TIMELINE,
@@ -285,7 +285,12 @@ MUTANTS = (
         "a lost face is given up for another", TRACKER,
         "                if path.evidence is Evidence.COASTED and self._has_jumped(",
         "                if False and self._has_jumped(",
-        ("detector_misses",), LOST_FIRST,
+        ("somebody_joins_one_who_is_missed",),
+    ),
+    Mutant(
+        "a path that lost its face takes another's", TRACKER,
+        "np.lexsort((-refined.scores, np.array(is_lost, np.bool_)))", "np.argsort(-refined.scores)",
+        ("detector_misses",),
     ),
     Mutant(
         "faces of a burst move at once", ANALYSIS,
@@ -296,7 +301,7 @@ MUTANTS = (
     Mutant(
         "frames out of order pass", RELEASE,
         "            self._disordered.add(frame.seq)\n", "            pass\n",
-        ("everything",),
+        ("camera_hands_out_old_frames",),
     ),
     Mutant(
         "faces return after any time", TRACKER,

@@ -51,6 +51,12 @@ def camera_reorders_frames(plot: Plot, rng: Rng) -> None:
     plot.camera.reordered = [window(rng, 4.0)]
 
 
+def camera_hands_out_old_frames(plot: Plot, rng: Rng) -> None:
+    """A buffer that was not taken in time comes again, while people walk."""
+    plot.script.haste = 1.0
+    plot.camera.stale = [(window(rng, 4.0), float(rng.uniform(0.4, 1.0)))]
+
+
 def camera_freezes(plot: Plot, rng: Rng) -> None:
     plot.camera.frozen = several(rng, 4, (0.2, 0.6))
 
@@ -132,6 +138,18 @@ def a_stranger_leaps_into_place(plot: Plot, rng: Rng) -> None:
         at += float(rng.uniform(0.8, 1.6))
         beside = float(rng.uniform(0.74, 0.82)) * (1 if rng.random() < 0.5 else -1)
         plot.script.leaps.append((at, gone, comer, beside))
+
+
+def somebody_joins_one_who_is_missed(plot: Plot, rng: Rng) -> None:
+    """While no detector sees a face, another one is seen beside it."""
+    plot.script.still = set(range(PEOPLE))
+    plot.sight.jitter = 0.008
+    at = FAULT_AT
+    for host, comer in ((3, 4), (5, 6), (7, 1)):
+        at += float(rng.uniform(1.0, 1.6))
+        beside = float(rng.uniform(0.74, 0.82)) * (1 if rng.random() < 0.5 else -1)
+        plot.sight.misses[host] = [Span(at, at + 0.6)]
+        plot.script.joins.append((at + 0.06, host, comer, beside))
 
 
 def one_who_may_be_shown_leaps_into_place(plot: Plot, rng: Rng) -> None:
@@ -391,18 +409,21 @@ def everything(plot: Plot, rng: Rng) -> None:
 ALONE = (
     "a_stranger_leaps_into_place", "one_who_may_be_shown_leaps_into_place", "two_swap_while_hidden",
     "two_swap_in_a_blink", "two_swap_while_frames_wait", "two_swap_while_they_touch",
-    "people_meet_in_a_row", "camera_freezes",
+    "somebody_joins_one_who_is_missed", "people_meet_in_a_row", "camera_freezes",
+    "camera_hands_out_old_frames",
 )  # fmt: skip
-"""Together with slow or frozen analysis these would ask for what nobody can see."""
+"""Together with slow or frozen analysis, or with a camera whose clock jumps, these would ask for what nobody
+can see."""
 
 SCENARIOS: dict[str, Callable[[Plot, Rng], None]] = {
     f.__name__: f
     for f in (
-        calm, camera_doubles_frames, camera_reorders_frames, camera_freezes, camera_is_held_up,
+        calm, camera_doubles_frames, camera_reorders_frames, camera_hands_out_old_frames, camera_freezes,
+        camera_is_held_up,
         camera_is_held_up_while_faces_are_missed, camera_is_held_up_while_people_walk,
         camera_is_lost_and_back, camera_clock_jumps, cuts, cuts_while_analysis_is_slow, people_come_and_go,
         people_cross, people_cross_who_are_never_sure, people_cross_while_analysis_is_slow,
-        people_meet_in_a_row,
+        people_meet_in_a_row, somebody_joins_one_who_is_missed,
         a_stranger_leaps_into_place, one_who_may_be_shown_leaps_into_place, two_swap_while_hidden,
         two_swap_in_a_blink, two_swap_while_frames_wait, two_swap_while_they_touch,
         people_hurry_while_analysis_is_slow,

@@ -48,6 +48,8 @@ class CameraFaults:
     """Every other frame is the one before once more."""
     reordered: list[Span] = field(default_factory=list)
     """Neighbors change places."""
+    stale: list[tuple[Span, float]] = field(default_factory=list)
+    """Every fourth frame is one from so many seconds ago."""
     frozen: list[Span] = field(default_factory=list)
     held_up: list[Span] = field(default_factory=list)
     """Nothing arrives, then everything at once."""
@@ -212,6 +214,9 @@ class Simulation:
         at = k / FPS
         if any(at in span for span in camera.reordered):
             at += (1 if k % 2 else -1) / FPS
+        stale_s = next((s for span, s in camera.stale if at in span), None)
+        if stale_s is not None and k % 4 == 0:
+            at -= stale_s
         frozen = next((span for span in camera.frozen if at in span), None)
         if frozen is not None:
             at = frozen.since

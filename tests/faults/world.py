@@ -105,6 +105,8 @@ class Script:
     leaps: list[tuple[float, int, int, float]] = field(default_factory=list)
     """At this instant the second person stands this many widths beside where the first one was, and
     the first one is gone."""
+    joins: list[tuple[float, int, int, float]] = field(default_factory=list)
+    """The same, but the first one stays."""
     still: set[int] = field(default_factory=set)
     """People who do not move."""
     haste: float = 0.0
@@ -152,14 +154,14 @@ class World:
             return None
         stays = sum(at >= span.until for span in spans)
         swapped = [s for s in self.script.swaps if at >= s[0] and index in s[1:]]
-        leapt = [s for s in self.script.leaps if at >= s[0] and index in s[1:3]]
+        if any(at >= since and index == gone for since, gone, _comer, _widths in self.script.leaps):
+            return None
+        leapt = [s for s in self.script.leaps + self.script.joins if at >= s[0] and index == s[2]]
         stand_in, shift = index, 0.0
         for _, a, b in swapped:
             stand_in = a if stand_in == b else b if stand_in == a else stand_in
-        for _, gone, _comer, widths in leapt:
-            if index == gone:
-                return None
-            stand_in, shift = gone, widths * self.people[gone].width
+        for _, host, _comer, widths in leapt:
+            stand_in, shift = host, widths * self.people[host].width
         person = self.people[index]
         cx, cy = self._center(stand_in, at, shot)
         left, top = round(cx + shift - person.width / 2), round(cy - person.height / 2)

@@ -48,6 +48,30 @@ GOALS: dict[str, dict[str, tuple[str, float]]] = {
         "erase_ms": (AT_MOST, 10),
         "add_ms": (AT_MOST, 10),
     },
+    "leak": {
+        "leak_rate_real": (AT_MOST, 0.002),
+        "area_ratio_vs_deface": (AT_MOST, 1.5),
+        "leak_rate_generated": (AT_MOST, 0.0005),
+        "full_frame_rate": (AT_MOST, 0.001),
+        "added_delay_ms_p95": (AT_MOST, 150),
+    },
+    "faults": {"leaks": (AT_MOST, 0), "recovery_s_max": (AT_MOST, 3)},
+    "overload": {"leaks": (AT_MOST, 0), "slope_ms_per_min": (AT_MOST, 1)},
+    "recognition": {
+        "lfw_dev_accuracy": (AT_LEAST, 0.99),
+        "fpir": (AT_MOST, 0.001),
+        "hamilton_shown_rate": (AT_LEAST, 0.99),
+        "hamilton_wrongly_shown": (AT_MOST, 0),
+        "reid_ratio_veil": (AT_MOST, 1.25),
+        "reid_ratio_solid": (AT_MOST, 1.25),
+    },
+    "glass": {
+        "p50_ms": (AT_MOST, 120),
+        "p95_ms": (AT_MOST, 200),
+        "vs_aiortc_example_hi": (AT_MOST, 0.5),
+        "drift_ms_per_min": (AT_MOST, 1),
+        "cpu_per_viewer": (AT_MOST, 5),
+    },
 }
 """By benchmark and key. A ratio counts by the bound that is nearer to its goal."""
 

@@ -88,7 +88,7 @@ class Rig:
                 process.wait(20)
 
     def output(self, name: str) -> str:
-        """All that a process wrote so far, over its restarts."""
+        """All that a process wrote since it was last started."""
         path = self.folder / f"{name}.log"
         return path.read_text() if path.exists() else ""
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 
+from edge_node import memory
 from edge_node.analysis import AnalysisSettings, Analyzer
 from edge_node.bridge import LoopCaller, Worker, take_short_turns
 from edge_node.capture.grabber import Grabber, SourceState
@@ -270,6 +271,10 @@ class Node:
         self._ended.set()
 
     async def _report(self) -> None:
+        given_back_at = time.monotonic()
         while True:
             await asyncio.sleep(1.0)
             self.metrics.report()
+            if time.monotonic() - given_back_at >= memory.EVERY_S:
+                await asyncio.to_thread(memory.give_back)
+                given_back_at = time.monotonic()

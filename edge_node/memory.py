@@ -1,7 +1,7 @@
 """What the C library keeps of freed memory, handed back to the system.
 
-Forty threads allocate and free pictures; what glibc keeps between them grows: by 240 MB an hour, measured over
-twenty minutes, and no object of Python's behind it. Called by `edge_node.node`.
+Forty threads allocate and free pictures; what glibc keeps between them grows: by 240 MB an hour, measured
+over twenty minutes, and no object of Python's is behind it. Called by `edge_node.node`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 
 EVERY_S = 60.0
-"""It takes 10 to 30 ms, in which a thread that wants memory may wait."""
+"""It takes 5 to 30 ms, in which a thread that wants memory may wait."""
 
 
 def give_back() -> bool:

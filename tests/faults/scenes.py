@@ -103,25 +103,34 @@ def people_meet_in_a_row(plot: Plot, rng: Rng) -> None:
     plot.script.away = {person: [Span(0.0, 99.0)] for person in (6, 7)}
 
 
-def a_stranger_leaps_into_place(plot: Plot, rng: Rng) -> None:
-    """One who may be shown is gone, and beside where they stood there is somebody else."""
+def _stand_still(plot: Plot) -> None:
+    """Nobody moves, and the detector's boxes hardly do: a leap stands out."""
     plot.script.still = set(range(PEOPLE))
     plot.sight.jitter = 0.008
+
+
+def _beside(rng: Rng) -> float:
+    """Widths to the left or right: farther than anybody moves, near enough to be taken for the same face."""
+    return float(rng.uniform(0.74, 0.82)) * (1 if rng.random() < 0.5 else -1)
+
+
+def a_stranger_leaps_into_place(plot: Plot, rng: Rng) -> None:
+    """One who may be shown is gone, and beside where they stood there is somebody else."""
+    _stand_still(plot)
     at = FAULT_AT
     for gone, comer in ((0, 3), (1, 4), (2, 5)):
         at += float(rng.uniform(0.8, 1.6))
-        beside = float(rng.uniform(0.74, 0.82)) * (1 if rng.random() < 0.5 else -1)
+        beside = _beside(rng)
         plot.script.leaps.append((at, gone, comer, beside))
 
 
 def somebody_joins_one_who_is_missed(plot: Plot, rng: Rng) -> None:
     """While no detector sees a face, another one is seen beside it."""
-    plot.script.still = set(range(PEOPLE))
-    plot.sight.jitter = 0.008
+    _stand_still(plot)
     at = FAULT_AT
     for host, comer in ((3, 4), (5, 6), (7, 1)):
         at += float(rng.uniform(1.0, 1.6))
-        beside = float(rng.uniform(0.74, 0.82)) * (1 if rng.random() < 0.5 else -1)
+        beside = _beside(rng)
         plot.sight.misses[host] = [Span(at, at + 0.6)]
         plot.script.joins.append((at + 0.06, host, comer, beside))
 
@@ -129,11 +138,10 @@ def somebody_joins_one_who_is_missed(plot: Plot, rng: Rng) -> None:
 def one_who_may_be_shown_leaps_into_place(plot: Plot, rng: Rng) -> None:
     """The other way round, while the release thread stands still: by the time the frames from before
     leave, whoever stands there now has been proven."""
-    plot.script.still = set(range(PEOPLE))
-    plot.sight.jitter = 0.008
+    _stand_still(plot)
     plot.analysis_s = (0.1, 0.2)
     for at, gone, comer in ((6.0, 3, 0), (11.0, 4, 1)):
-        beside = float(rng.uniform(0.74, 0.82)) * (1 if rng.random() < 0.5 else -1)
+        beside = _beside(rng)
         leaps_at = at + float(rng.uniform(0.0, 0.5))
         plot.script.leaps.append((leaps_at, gone, comer, beside))
         plot.release_stalled.append(Span(leaps_at - 0.3, leaps_at + 0.9))

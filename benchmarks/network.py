@@ -98,7 +98,8 @@ def _streamed(folder: Path, window_s: float) -> tuple[list[Traffic], list[Traffi
     rig = Rig(folder, PATIENCE_S)
     with CountingProxy(("127.0.0.1", rig.hub_port)) as proxy:
         settings = folder / "node.toml"
-        settings.write_text(settings.read_text().replace(rig.hub_address, proxy.address))
+        changed = settings.read_text().replace(rig.hub_address, proxy.address)
+        settings.write_text(f"{changed}[liveness]\nenabled = false\n")
         try:
             rig.start_hub()
             rig.start_node("--source", str(folder / "five.mp4"))

@@ -20,7 +20,8 @@ import onnx
 import onnxruntime as ort
 
 from benchmarks.leak_clips import drawn_clips, frames_of, real_clips
-from vision.centerface import RANGES, CenterFace, CenterFaceSettings, blob_of, with_open_inputs
+from vision.centerface import CenterFace, CenterFaceSettings, blob_of
+from vision.centerface_onnx import RANGES, with_open_inputs
 from vision.geometry import iou_matrix
 from vision.quantize import activations
 

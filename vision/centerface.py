@@ -8,25 +8,18 @@ imported. Implements `vision.detections.FaceFinder`. Why this one: docs/adr/0007
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
-from typing import Literal
 
 import cv2
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from vision.closeup import ROOM, SAME_SPOT, SIDE_PX, Memory, choose, cut
 from vision.detections import Detections, Image
 from vision.errors import ModelError
 from vision.geometry import iou_matrix, strict_nms
-from vision.model_store import CENTERFACE, asset_path, built
-from vision.quantize import Range, prepared, quantized
+from vision.graphs import Precision, centerface_graph
 from vision.runtime import SMALL_THREADS, Network, RuntimeName, load_network, load_twins
 
 STRIDE_PX = 4
@@ -52,7 +45,6 @@ HINT = 0.12
 """From this score on the glance knows better than the expectation where a face is."""
 MAX_OFF_CENTER = 0.6
 """In face sizes: what a close look finds further from where the spot was is somebody else."""
-RANGES = "centerface_ranges.json"
 HALVES = (1, 2, 3)
 """Looks are made in two batches at once, of so many each: a thread of its own for each takes less than two
 threads for both."""
@@ -84,7 +76,7 @@ class CenterFaceSettings:
     """Of a close look."""
     overlap: float = 0.3
     """Of two boxes whose IoU exceeds this the weaker goes."""
-    precision: Literal["int8", "fp32"] = "int8"
+    precision: Precision = "int8"
     """Of the glance; close looks are always made in floats."""
     runtime: RuntimeName = "auto"
     threads: int = 0
@@ -105,10 +97,8 @@ class CenterFace:
 
     def __init__(self, settings: CenterFaceSettings | None = None) -> None:
         self._settings = s = settings or CenterFaceSettings()
-        path = built(f"centerface-{CENTERFACE.sha256[:12]}-v2.onnx", _in_floats)
-        self._path = path
-        if s.precision == "int8":
-            self._path = built(f"centerface-{CENTERFACE.sha256[:12]}-int8-v2.onnx", _in_eight_bits)
+        path = centerface_graph("fp32")
+        self._path = centerface_graph(s.precision)
         self._networks: dict[tuple[int, int], Network] = {}
         self._begun: _Glance | None = None
         self._close = {
@@ -330,52 +320,3 @@ def blob_of(image: Image, width_px: int) -> Image:
 
 def _on_grid(length: float) -> int:
     return max(GRID_PX, int(np.ceil(length / GRID_PX)) * GRID_PX)
-
-
-def _in_floats() -> bytes:
-    return bytes(_taking_pictures(onnx.load(str(asset_path(CENTERFACE)))).SerializeToString())
-
-
-def _in_eight_bits() -> bytes:
-    """Two thirds of the time: the ranges were measured by `benchmarks.quantize`, docs/adr/0009."""
-    model = with_open_inputs()
-    return bytes(quantized(model, ranges()).SerializeToString())
-
-
-def with_open_inputs() -> onnx.ModelProto:
-    """The network as `vision.quantize` takes it."""
-    return _taking_pictures(prepared(onnx.load(str(asset_path(CENTERFACE)))))
-
-
-def ranges() -> Mapping[str, Range]:
-    """The range of each value that a convolution reads, by its name in the graph."""
-    text = resources.files("vision").joinpath(RANGES).read_text()
-    return {name: (low, high) for name, (low, high) in json.loads(text).items()}
-
-
-def _taking_pictures(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The network for any number of pictures (n, h, w, 3) uint8 BGR of any size.
-
-    The published file fixes ten of 32x32, in floats, RGB, a plane for each color: to bring a picture into
-    that form by `cv2.dnn.blobFromImage` takes up to 3 ms more than to reduce it.
-    """
-    graph = model.graph
-    published = graph.input[0].name
-    for output in graph.output:
-        for axis, name in zip(output.type.tensor_type.shape.dim, "ncij", strict=True):
-            if name != "c":
-                axis.dim_param = name
-    pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", "h", "w", 3])
-    planes = helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2])
-    floats = helper.make_node("Cast", ["planes"], [published], to=TensorProto.FLOAT)
-    inputs = [i for i in graph.input if i.name != published]
-    nodes = list(graph.node)
-    del graph.input[:], graph.node[:], graph.value_info[:]
-    graph.input.extend([pixels, *inputs])
-    graph.node.extend([planes, floats, *nodes])
-    colors = [node.input[1] for node in nodes if published in node.input]
-    for weights in graph.initializer:
-        if weights.name in colors:  # (out, RGB, h, w) to (out, BGR, h, w)
-            swapped = np.ascontiguousarray(numpy_helper.to_array(weights)[:, ::-1])
-            weights.CopyFrom(numpy_helper.from_array(swapped, weights.name))
-    return model

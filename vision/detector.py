@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vision.detections import Detections, Image
 from vision.errors import ModelError
 from vision.geometry import squared, strict_nms
-from vision.mtcnn_onnx import graph_path
+from vision.graphs import mtcnn_graph
 from vision.pyramid import CELL_PX, STRIDE_PX, FloatImage, Pyramid, plan_pyramid
 from vision.runtime import SMALL_THREADS, Network, RuntimeName, load_network
 
@@ -64,11 +64,11 @@ class Mtcnn:
         s = self._settings
         if s.min_face_px < CELL_PX:
             raise ValueError(f"min_face_px must be at least {CELL_PX}")
-        self._rnet = load_network(graph_path("rnet"), s.runtime, SMALL_THREADS)
+        self._rnet = load_network(mtcnn_graph("rnet"), s.runtime, SMALL_THREADS)
         self._rnet_whole = self._rnet
         if s.threads != SMALL_THREADS:
-            self._rnet_whole = load_network(graph_path("rnet"), s.runtime, s.threads)
-        self._onet = load_network(graph_path("onet"), s.runtime, SMALL_THREADS)
+            self._rnet_whole = load_network(mtcnn_graph("rnet"), s.runtime, s.threads)
+        self._onet = load_network(mtcnn_graph("onet"), s.runtime, SMALL_THREADS)
         self._pyramids: dict[tuple[int, int, int], tuple[Pyramid, Network]] = {}
 
     def detect(self, image: Image, part: int = 0, parts: int = 1) -> Detections:
@@ -195,7 +195,7 @@ class Mtcnn:
             if parts > 1:
                 threads = SMALL_THREADS
                 height = (pyramid.strip(0, parts)[1] - 1) * STRIDE_PX + CELL_PX
-            network = load_network(graph_path("pnet"), s.runtime, threads, (1, height, width, 3))
+            network = load_network(mtcnn_graph("pnet"), s.runtime, threads, (1, height, width, 3))
             self._pyramids[key] = pyramid, network
         return self._pyramids[key]
 

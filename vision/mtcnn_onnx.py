@@ -3,13 +3,12 @@
 Zhang, Zhang, Li, Qiao, "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional
 Networks", IEEE SPL 2016. Layers and their order follow the package, so that its weights give its boxes.
 The graphs take float32 BGR pixels in 0..255 (N, H, W, 3): the package's channel order and its
-(x - 127.5) / 128 are folded into the first convolution. Called by `vision.detector`; the files live in
-the cache.
+(x - 127.5) / 128 are folded into the first convolution. Called by `vision.graphs`; the files live in the
+cache.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,23 +16,17 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from vision.model_store import MTCNN_WEIGHTS, asset_path, built, read_joblib_arrays
+from vision.model_store import MTCNN_WEIGHTS, asset_path, read_joblib_arrays
 
-FORMAT = 3
-"""Part of the cached files' names: raise it when the graphs change."""
 OPSET = 17
 Array = NDArray[np.float32]
 
 
-def graph_path(name: str) -> Path:
-    """Path of the ONNX file of "pnet", "rnet" or "onet", built at first use. Raises ModelError."""
-    asset = MTCNN_WEIGHTS[name]
-    weights = asset_path(asset)
+def graph_of(name: str) -> bytes:
+    """The ONNX file of "pnet", "rnet" or "onet". Raises ModelError."""
     builder = {"pnet": _pnet, "rnet": _rnet, "onet": _onet}[name]
-    return built(
-        f"mtcnn-{name}-{asset.sha256[:12]}-v{FORMAT}.onnx",
-        lambda: builder(read_joblib_arrays(weights)).SerializeToString(),
-    )
+    weights = read_joblib_arrays(asset_path(MTCNN_WEIGHTS[name]))
+    return bytes(builder(weights).SerializeToString())
 
 
 class _Graph:

@@ -5,9 +5,9 @@ Pure. Called by `tracker` only.
 
 from __future__ import annotations
 
+import lap
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from vision.geometry import iou_matrix
 
@@ -28,10 +28,13 @@ def associate(
     reach: (T,) or one number; how far in face sizes a face may be from where it is expected.
 
     Cost is (1 - IoU) + distance of the centers in face sizes; impossible pairs are left out.
-    The Hungarian assignment (Kuhn 1955) minimizes the sum.
+    The assignment (Jonker and Volgenant 1987) minimizes the sum. Raises ValueError for boxes with
+    numbers that are not finite.
     """
     if len(predicted_xyxy) == 0 or len(observed_xyxy) == 0:
         return []
+    if not (np.isfinite(predicted_xyxy).all() and np.isfinite(observed_xyxy).all()):
+        raise ValueError("a box to be associated has coordinates that are not finite")
     cost = 1.0 - iou_matrix(predicted_xyxy, observed_xyxy).astype(np.float64)
     size_p, size_o = _sizes(predicted_xyxy), _sizes(observed_xyxy)
     centers_p = (predicted_xyxy[:, :2] + predicted_xyxy[:, 2:]) / 2
@@ -43,8 +46,8 @@ def associate(
         (distance > np.reshape(reach, (-1, 1))) | (ratio > MAX_SCALE_RATIO) | (ratio < 1 / MAX_SCALE_RATIO)
     )
     cost = np.where(impossible, _FORBIDDEN, cost + distance)
-    rows, columns = linear_sum_assignment(cost)
-    return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if cost[r, c] < _FORBIDDEN]
+    _, columns, _ = lap.lapjv(cost, extend_cost=True)
+    return [(r, int(c)) for r, c in enumerate(columns) if c >= 0 and cost[r, c] < _FORBIDDEN]
 
 
 def _sizes(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from edge_node.memory import give_back
+from edge_node.memory import ARENAS, give_back, share_arenas
 
 SCATTERED = """
 from pathlib import Path
@@ -31,3 +31,37 @@ def test_what_lies_free_between_what_is_in_use_goes_back() -> None:
         pytest.skip("this C library has no malloc_trim")
     done = subprocess.run([sys.executable, "-c", SCATTERED], capture_output=True, text=True, check=True)
     assert int(done.stdout) > 50_000, "kB"
+
+
+THREADS = """
+import ctypes, re, threading
+from pathlib import Path
+from edge_node.memory import share_arenas
+
+assert share_arenas()
+begin = threading.Barrier(12)
+
+def allocate():
+    begin.wait()
+    blocks = [bytearray(9_000) for _ in range(2_000)]
+    begin.wait()
+    del blocks
+
+threads = [threading.Thread(target=allocate) for _ in range(12)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+file = libc.fopen(b"/proc/self/fd/1", b"w")
+libc.malloc_info(0, ctypes.c_void_p(file))
+libc.fclose(ctypes.c_void_p(file))
+"""
+
+
+def test_many_threads_share_few_arenas() -> None:
+    if not share_arenas():
+        pytest.skip("this C library has no mallopt")
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True)
+    assert 1 <= done.stdout.count("<heap nr=") <= ARENAS

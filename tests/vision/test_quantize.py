@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from vision.centerface import CenterFace, CenterFaceSettings, ranges, with_open_inputs
+from vision.centerface import CenterFace, CenterFaceSettings
+from vision.centerface_onnx import ranges, with_open_inputs
 from vision.quantize import WEIGHT_LEVELS, activations, prepared, quantized
 
 SHAPE = (1, 3, 8, 8)

@@ -32,7 +32,7 @@ NAMES = (
     "gallery",
     "glass",
 )
-WITH_PICTURES = ("leak", "overload", "quantize", "presentation", "reid", "gallery", "hub")
+WITH_PICTURES = ("leak", "overload", "quantize", "presentation", "reid", "gallery", "hub", "node")
 """These write what they found to `--out`, most of it as pictures."""
 
 

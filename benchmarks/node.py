@@ -2,7 +2,8 @@
 
 Real processes, real sockets: the clip is paced by its own time stamps, the numbers are the node's own
 (/metrics and /state), processor time and memory are the kernel's. Node and hub are pinned to different
-cores where there are enough; on two cores they share, and the hub's time is not counted.
+cores where there are enough; on two cores they share, and the hub's time is not counted. `--out`: short
+runs besides, for a plot of what a frame costs by the number of faces and by the size of the picture.
 """
 
 from __future__ import annotations
@@ -31,6 +32,13 @@ from tests.e2e.rig import Rig
 SCENE = Scenario(people=5, face_px=130.0, crossing_every_s=12.0, turning_deg=25.0)
 LARGE = replace(SCENE, width=1920, height=1080, face_px=195.0)
 SMALL = replace(SCENE, width=640, height=480, face_px=80.0)
+COST_FACES = (1, 2, 5, 8)
+COST_FACE_PX = 90.0
+"""Eight of them have room beside each other."""
+COST_SIZES = ((640, 480), (1280, 720), (1920, 1080), (2560, 1440))
+COST_FACE_SHARE = 0.125
+"""Height of a face in the height of the picture."""
+COST_S = 12.0
 CLIP_S = 12.0
 """Drawn once and then streamed back and forth: nobody jumps."""
 SETTLE_S = 6.0
@@ -82,8 +90,8 @@ class Run:
         return float(median(getattr(s, name) for s in self.samples))
 
 
-def measure(quick: bool = False) -> dict[str, Any]:
-    """Keys as documented in docs/performance.md."""
+def measure(quick: bool = False, out: Path | None = None) -> dict[str, Any]:
+    """Keys as documented in docs/performance.md. out: folder for the plot of costs."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         people = portraits(SCENE.people, folder / "people")
@@ -92,6 +100,7 @@ def measure(quick: bool = False) -> dict[str, Any]:
         large = _run(Case("large", LARGE, 2, short_s), folder, people, quick)
         one_small = _run(Case("one_small", SMALL, 1, short_s), folder, people, quick)
         one = _run(Case("one", SCENE, 1, short_s), folder, people, quick)
+        costs = _costs(folder, quick, out) if out is not None else {}
     analysis = median_95([s.analysis_fps for s in main.samples])
     share = median_95([s.cpu_cores for s in main.samples])
     at_h = np.array([s.at_s for s in main.samples]) / 3600
@@ -114,6 +123,7 @@ def measure(quick: bool = False) -> dict[str, Any]:
         "cpu_share_of_core_1080p": round(large.middle("cpu_cores"), 2),
         **_one_core("640x480", one_small),
         **_one_core("720p", one),
+        **costs,
         "faces": SCENE.people,
         "different_people": len(people),
         "hub_shares_cores": not _spare_cores(2),
@@ -129,6 +139,53 @@ def _one_core(name: str, run: Run) -> dict[str, Any]:
         f"one_core_{name}_p50_ms": run.middle("p50_ms"),
         f"one_core_{name}_p99_ms": run.middle("p99_ms"),
     }
+
+
+def _costs(folder: Path, quick: bool, out: Path) -> dict[str, Any]:
+    """Processor milliseconds a released frame: by the number of faces in 720p, by size with five of them."""
+    people = portraits(max(COST_FACES), folder / "crowd")
+    seconds = 4.0 if quick else COST_S
+
+    def cost(name: str, scene: Scenario) -> float:
+        run = _run(Case(name, scene, 2, seconds), folder, people, quick)
+        return round(1000 * run.middle("cpu_cores") / run.middle("release_fps"), 1)
+
+    by_faces = {
+        n: cost(f"faces{n}", replace(SCENE, people=n, face_px=COST_FACE_PX, crossing_every_s=0.0))
+        for n in COST_FACES
+    }
+    by_size = {
+        f"{width}x{height}": cost(
+            f"size{height}", replace(SCENE, width=width, height=height, face_px=COST_FACE_SHARE * height)
+        )
+        for width, height in COST_SIZES
+    }
+    _plot(by_faces, by_size, out / "node.png")
+    return {"cpu_ms_by_faces": by_faces, "cpu_ms_by_size": by_size}
+
+
+def _plot(by_faces: dict[int, float], by_size: dict[str, float], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.6), dpi=110, sharey=True)
+    left.plot(list(by_faces), list(by_faces.values()), "o-")
+    left.set_xlabel("faces in 1280x720")
+    left.set_ylabel("processor time a frame, ms")
+    left.set_ylim(bottom=0)
+    pixels = [width * height / 1e6 for width, height in (map(int, s.split("x")) for s in by_size)]
+    right.plot(pixels, list(by_size.values()), "o-")
+    right.set_xticks(pixels, list(by_size))
+    right.set_xlabel("size of the picture, five faces")
+    right.tick_params(axis="x", rotation=20)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    pyplot.close(figure)
 
 
 def _run(case: Case, folder: Path, people: list[Portrait], quick: bool) -> Run:

@@ -19,9 +19,10 @@ from edge_node.errors import NodeError
 from edge_node.frames import RawFrame
 from edge_node.liveness.watch import LivenessWatch
 from edge_node.tracking.appearance import signature
-from edge_node.tracking.effort import LOOKS, Effort, EffortControl
+from edge_node.tracking.effort import LOOKS, Effort, EffortControl, Glance
 from edge_node.tracking.pace import Pace
 from edge_node.tracking.sampling import Look
+from edge_node.tracking.stillness import Stillness
 from edge_node.tracking.track import Analysis, Evidence, Observation, TrackState
 from edge_node.tracking.tracker import Tracker
 from vision.crops import cut_crop
@@ -82,6 +83,7 @@ class Analyzer:
         self._scan_cost_s = 0.0
         self._part = 0
         self._effort = EffortControl()
+        self._stillness = Stillness()
         self._observations: tuple[Observation, ...] = ()
         """Of the last analysis: one for each path that the tracker predicts, in its order."""
         self._analyses = 0
@@ -110,13 +112,15 @@ class Analyzer:
         if is_cut:
             self._tracker.reset()
             self._urgent_parts = PARTS
+            self._stillness.reset()
             if self._liveness is not None:
                 self._liveness.reset()
         predicted = self._tracker.predict(now)
         is_eventful = self._urgent_parts > 0 or self._leap(predicted) > FAST_LEAP
-        effort = self._effort.for_frame(frame.seq, age_s, is_eventful)
-        if self._finder is not None and effort.glances:
+        effort = self._effort.for_frame(frame.seq, age_s, is_eventful, self._is_calm(image, predicted))
+        if self._finder is not None and effort.glance is Glance.NOW:
             self._finder.begin(image)
+            self._stillness.saw(image)
         scanned = self._scan(image, now) if self._is_scan_due(now) else None
         refined = self._refine(image, predicted)
         found = self._find(image, predicted, refined, scanned, effort)
@@ -161,6 +165,17 @@ class Analyzer:
         size = np.maximum((before[:, 2:] - before[:, :2]).max(axis=1), 1.0)
         return float((np.abs(way).max(axis=1) / size).max())
 
+    def _is_calm(self, image: Image, predicted: NDArray[np.float32]) -> bool:
+        """Whether a glance at this frame would show nobody new: MTCNN has confirmed all who are followed, the
+        last glance promised nobody else, and nothing has changed since but around them."""
+        if self._finder is None or not self._finder.is_quiet:
+            return False
+        is_settled = all(
+            o.state is TrackState.CONFIRMED and o.evidence in (Evidence.DETECTED, Evidence.REFINED)
+            for o in self._observations
+        )
+        return is_settled and self._stillness.is_still(image, predicted)
+
     def _is_worth_refining(self, last: Observation) -> bool:
         is_mtcnns = last.evidence in (Evidence.DETECTED, Evidence.REFINED)
         is_new = last.state is TrackState.TENTATIVE
@@ -182,7 +197,9 @@ class Analyzer:
         if scanned is not None:
             settled.append(scanned.boxes_xyxy[scanned.scores >= self._settings.settled_score])
         expected = predicted[~is_confirmed]
-        glance = self._finder.glance(image) if effort.glances else Detections.none()
+        is_lost = effort.glance is Glance.IF_LOST and len(expected) > 0
+        is_due = effort.glance is Glance.NOW or is_lost
+        glance = self._finder.glance(image) if is_due else Detections.none()
         return _checked(self._finder.examine(image, glance, expected, np.concatenate(settled), effort.looks))
 
     def _is_scan_due(self, now: float) -> bool:

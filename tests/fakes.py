@@ -52,11 +52,14 @@ class FakeFinder:
         self.expected = self.settled = np.zeros((0, 4), np.float32)
         self.looks = 0
         self.begun: list[Image] = []
+        self.glanced: list[Image] = []
+        self.is_quiet = False
 
     def begin(self, image: Image) -> None:
         self.begun.append(image)
 
     def glance(self, image: Image) -> Detections:
+        self.glanced.append(image)
         return Detections.none()
 
     def examine(

@@ -46,6 +46,12 @@ class FaceFinder(Protocol):
     Implemented by `vision.centerface.CenterFace`.
     """
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the image that was examined last promised no face but the settled ones, and spots that were
+        looked at closely in vain."""
+        ...
+
     def begin(self, image: Image) -> None:
         """Begin to look at the image that `glance` is asked about next, beside whatever the caller does
         meanwhile. The image must not change until then."""

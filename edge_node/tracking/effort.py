@@ -1,12 +1,15 @@
 """How much there is time to look at in a frame. Pure; owned by `edge_node.analysis`.
 
 More looks find more faces, and a skipped frame loses some. So looks and glances are given up where that keeps
-the analysis at the camera's pace, and kept where it falls behind whatever it gives up.
+the analysis at the camera's pace, and kept where it falls behind whatever it gives up. Where nothing has
+changed but the people who are followed, every other glance is left out: a look-back of two frames has one
+in it still.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 LOOKS = (2, 4, 6)
 """Two at once cost hardly more than one, see `vision.centerface`."""
@@ -23,12 +26,20 @@ LATE_S = 0.012
 look-back of two frames has a glance in it still."""
 
 
+class Glance(Enum):
+    """Whether the veil-only detector looks at the whole picture."""
+
+    NOW = "now"
+    IF_LOST = "if lost"
+    """Only where one of the known faces cannot be confirmed without."""
+    NOT = "not"
+
+
 @dataclass(frozen=True, slots=True)
 class Effort:
     """What a frame gets beside the refining of known faces."""
 
-    glances: bool
-    """Whether the veil-only detector looks at the whole picture."""
+    glance: Glance
     looks: int
     """Its close looks at most."""
 
@@ -43,9 +54,10 @@ class EffortControl:
         self._skipped_share = 0.0
         self._has_glanced = False
 
-    def for_frame(self, seq: int, age_s: float, is_eventful: bool) -> Effort:
+    def for_frame(self, seq: int, age_s: float, is_eventful: bool, is_calm: bool = False) -> Effort:
         """What the frame with this number gets, which was captured so long ago. is_eventful: who is missed in
-        it may be gone, or elsewhere, in the next."""
+        it may be gone, or elsewhere, in the next. is_calm: all in it are known already, by all that can be
+        told without a glance."""
         is_behind = seq > self._last_seq + 1
         self._last_seq = seq
         self._in_a_row = 0 if is_behind else self._in_a_row + 1
@@ -59,5 +71,10 @@ class EffortControl:
             self._looks = min(LOOKS[-1], self._looks + 2)
         # After a gap a glance is due, however late.
         can_wait = self._has_glanced and not (is_eventful or is_behind or is_far_behind)
-        self._has_glanced = not (can_wait and age_s > LATE_S)
-        return Effort(self._has_glanced, self._looks)
+        glance = Glance.NOW
+        if can_wait and age_s > LATE_S:
+            glance = Glance.NOT
+        elif can_wait and is_calm:
+            glance = Glance.IF_LOST
+        self._has_glanced = glance is Glance.NOW
+        return Effort(glance, self._looks)

@@ -295,6 +295,71 @@ def test_of_frames_that_waited_in_vain_every_other_is_glanced_at_unless_a_face_l
         assert len(finder.begun) == glanced, f"{step_px} px a frame"
 
 
+class Followed:
+    """A face that MTCNN confirms in a room where nothing else happens, and nobody else is foreseen."""
+
+    def __init__(self) -> None:
+        self.detector, self.finder = FakeDetector(), FakeFinder()
+        self.detector.faces = detections(FACE)
+        self.analyzer = Analyzer(self.detector, Tracker(), AnalysisSettings(), self.finder)
+        self.finder.is_quiet = True
+        self.seq = 0
+        for _ in range(3 * PARTS):
+            self.next()
+
+    def next(self, image: Image | None = None) -> None:
+        self.seq += 1
+        self.analyzer.analyze(raw_frame(self.seq, 1.0 + self.seq * 0.04, image))
+
+    def glances(self, *images: Image | None) -> list[int]:
+        """How often each of these frames is glanced at."""
+        found = []
+        for image in images:
+            self.finder.glanced.clear()
+            self.next(image)
+            found.append(len(self.finder.glanced))
+        return found
+
+
+def room(left: int = 0, top: int = 0, size: int = 0, gray: int = 160) -> Image:
+    """A gray picture, and in it a square."""
+    image = np.full((120, 160, 3), 128, np.uint8)
+    image[top : top + size, left : left + size] = gray
+    return image
+
+
+def test_where_nothing_changes_every_other_frame_is_glanced_at() -> None:
+    assert sum(Followed().glances(*[None] * 6)) == 3
+
+
+def test_whoever_comes_into_view_is_glanced_at_at_once() -> None:
+    for turn in range(2):  # whichever frame is the one that would not be glanced at
+        followed = Followed()
+        followed.glances(*[None] * turn)
+        assert followed.glances(room(120, 10, 12)) == [1]
+
+
+def test_those_who_are_followed_may_move() -> None:
+    left, top = int(FACE[0]), int(FACE[1])
+    moving = [room(left + n, top, 20) for n in range(6)]
+    assert sum(Followed().glances(*moving)) <= 4
+
+
+def test_a_face_that_is_lost_is_glanced_for_at_once() -> None:
+    followed = Followed()
+    while followed.glances(None) == [1]:
+        pass
+    followed.next()
+    followed.detector.refines = False
+    assert followed.glances(None) == [1]
+
+
+def test_nobody_looks_away_where_a_glance_promised_somebody() -> None:
+    followed = Followed()
+    followed.finder.is_quiet = False
+    assert followed.glances(*[None] * 4) == [1] * 4
+
+
 def test_a_frame_that_comes_out_of_order_does_not_mislead_the_tracker() -> None:
     rig = AnalysisRig()
     for seq, at, pts_s in ((0, 1.0, 1.0), (1, 1.1, 0.6), (2, 1.2, 1.2), (3, 1.3, -900.0)):

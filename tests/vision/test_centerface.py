@@ -149,6 +149,24 @@ def test_what_is_glanced_at_the_edge_of_a_settled_face_must_promise_more(
     assert sum(seen) == looks
 
 
+def test_a_picture_is_quiet_while_nothing_in_it_is_new(finder: CenterFace) -> None:
+    wall = np.full((360, 640, 3), 90, np.uint8)
+    spot = Detections(
+        np.array([(100.0, 100.0, 140.0, 150.0)], np.float32),
+        np.array([0.2], np.float32),
+        np.zeros((1, 5, 2), np.float32),
+    )
+
+    def is_quiet(glance: Detections, settled: NDArray[np.float32] = NO_BOXES) -> bool:
+        finder.examine(wall, glance, NO_BOXES, settled, MAX_LOOKS)
+        return finder.is_quiet
+
+    assert is_quiet(Detections.none())
+    assert is_quiet(spot, settled=spot.boxes_xyxy), "somebody who is known"
+    assert not is_quiet(spot)
+    assert is_quiet(spot), "looked at in vain"
+
+
 def test_what_promises_much_is_a_face_even_if_there_is_no_look() -> None:
     spot = np.array([[100, 100, 140, 150]], np.float32)
     for looks, score, count in ((8, LIKELY + 0.05, 1), (8, UNSEEN + 0.05, 0), (0, UNSEEN + 0.05, 1)):

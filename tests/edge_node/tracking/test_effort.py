@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from edge_node.tracking.effort import LATE_S, LOOKS, LOOKS_BEHIND, MORE_AFTER, EffortControl
+from edge_node.tracking.effort import LATE_S, LOOKS, LOOKS_BEHIND, MORE_AFTER, EffortControl, Glance
 
 
 def looks_at(control: EffortControl, *frames: int) -> int:
     return [control.for_frame(seq, 0.0, False).looks for seq in frames][-1]
 
 
-def glances(control: EffortControl, *frames: int, age_s: float = 2 * LATE_S, eventful: bool = False) -> str:
+LETTERS = {Glance.NOW: "g", Glance.IF_LOST: "?", Glance.NOT: "-"}
+
+
+def glances(
+    control: EffortControl,
+    *frames: int,
+    age_s: float = 2 * LATE_S,
+    eventful: bool = False,
+    calm: bool = False,
+) -> str:
     """A letter for each frame: g where it is glanced at."""
-    return "".join("g" if control.for_frame(seq, age_s, eventful).glances else "-" for seq in frames)
+    return "".join(LETTERS[control.for_frame(seq, age_s, eventful, calm).glance] for seq in frames)
 
 
 def test_who_keeps_up_looks_as_often_as_possible() -> None:
@@ -54,3 +63,13 @@ def test_who_falls_behind_in_any_case_does_not_stop_to_glance() -> None:
     control = EffortControl()
     looks_at(control, *range(1, 60, 2))
     assert glances(control, 60, 61, 62) == "ggg"
+
+
+def test_in_a_calm_scene_every_other_frame_is_glanced_at() -> None:
+    assert glances(EffortControl(), 1, 2, 3, 4, age_s=0.0, calm=True) == "g?g?"
+    assert glances(EffortControl(), 1, 2, 3, age_s=0.0, calm=True, eventful=True) == "ggg"
+    assert glances(EffortControl(), 1, 3, 5, 6, age_s=0.0, calm=True) == "ggg?"
+
+
+def test_a_frame_that_waited_is_not_glanced_at_late() -> None:
+    assert glances(EffortControl(), 1, 2, 3, calm=True) == "g-g"

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from hub.collector import set_aside
 from hub.config import DecisionSettings, HubSettings, NetworkSettings, RecognitionSettings
 from hub.embedding.choose import open_embedder
 from hub.embedding.port import Aligned, Embedder, Embeddings, ModelManifest, normalized
+from hub.interpreter import answer_soon
 from hub.recognizer import Look
 from hub.service import Hub
 from hub.store.people import PeopleStore
@@ -94,7 +94,7 @@ async def _serve(spec: dict[str, Any]) -> None:
         # So the stub's place is before the decoder: a face is told by the bytes of its picture.
         hub._recognizer.prepare = _told_by_bytes  # type: ignore[method-assign]
     await hub.start()
-    set_aside()
+    answer_soon()
     print(hub.address, flush=True)
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)

@@ -19,9 +19,9 @@ import typer
 
 from hub import model_commands, people_commands, user_commands
 from hub.audit.commands import app as audit_app
-from hub.collector import set_aside
 from hub.command_line import ConfigOption, StateOption, made, one_line_errors, settings_of
 from hub.config import HubSettings, StateFiles
+from hub.interpreter import answer_soon
 from hub.service import open_hub
 from hub.signing import load_or_create, public_bytes
 from hub.vault import key_source
@@ -268,7 +268,7 @@ async def _serve(settings: HubSettings) -> None:
         if settings.web.enabled:
             site = Site(settings, hub)
             await site.start()
-        set_aside()
+        answer_soon()
         typer.echo(f"hub ready on {hub.address} {hub.summary}")
         if site is None:
             await hub.run()

@@ -5,8 +5,8 @@ Pure. Called by `tracker` only.
 
 from __future__ import annotations
 
-import lap
 import numpy as np
+from lap import lapjv
 from numpy.typing import NDArray
 
 from vision.geometry import iou_matrix
@@ -46,7 +46,7 @@ def associate(
         (distance > np.reshape(reach, (-1, 1))) | (ratio > MAX_SCALE_RATIO) | (ratio < 1 / MAX_SCALE_RATIO)
     )
     cost = np.where(impossible, _FORBIDDEN, cost + distance)
-    _, columns, _ = lap.lapjv(cost, extend_cost=True)
+    _, columns, _ = lapjv(cost, extend_cost=True)
     return [(r, int(c)) for r, c in enumerate(columns) if c >= 0 and cost[r, c] < _FORBIDDEN]
 
 

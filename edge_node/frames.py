@@ -34,6 +34,9 @@ class ReleaseReason(StrEnum):
     """An analysis at or after its capture time has finished."""
     LATE = "late"
     """No analysis came within max_delay_ms: veiled in full."""
+    GAP = "gap"
+    """The analyses before and after it are too far apart to tell where faces were: veiled in full, where
+    every frame is kept."""
     DISORDERED = "disordered"
     """It came after a later one, so its place among the analyses is unknown: veiled in full."""
     NO_SOURCE = "no-source"

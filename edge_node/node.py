@@ -164,8 +164,6 @@ class Node:
 
     def _make_release(self) -> ReleaseStage:
         release, veil, track = self._settings.release, self._settings.veil, self._settings.track
-        # A file that is streamed once keeps every frame: its recording must have its timing.
-        max_gap_s = float("inf") if self._settings.source.once else release.max_gap_ms / 1000
         return ReleaseStage(
             ReleaseBuffer(
                 ReleaseSettings(
@@ -174,12 +172,16 @@ class Node:
                     lookback_analyses=release.lookback_analyses,
                 )
             ),
-            Timeline(TimelineSettings(backfill_s=track.backfill_ms / 1000, max_gap_s=max_gap_s)),
+            Timeline(
+                TimelineSettings(backfill_s=track.backfill_ms / 1000, max_gap_s=release.max_gap_ms / 1000)
+            ),
             lambda: self._hub.leases,
             VeilSettings(Style(veil.style), veil.growth, veil.captions, allow_weak=veil.allow_weak),
             self._sinks(),
             self.metrics,
             on_drained=lambda: self._threads.call(self._ended.set),
+            # A file that is streamed once keeps every frame: its recording must have its timing.
+            keeps_all=self._settings.source.once,
         )
 
     def _make_analysis(self) -> AnalysisStage:

@@ -138,6 +138,7 @@ class ReleaseStage:
         sinks: Sequence[FrameSink],
         metrics: Metrics,
         on_drained: Callable[[], None],
+        keeps_all: bool = False,
     ) -> None:  # one parameter a part: this is where they meet
         self.mailbox: Mailbox[ReleaseInput] = Mailbox(MAILBOX_CAPACITY)
         self._buffer = buffer
@@ -149,6 +150,7 @@ class ReleaseStage:
         self._sinks = sinks
         self._metrics = metrics
         self._on_drained = on_drained
+        self._keeps_all = keeps_all
         self._gone: SourceGone | None = None
         self._has_drained = False
         self._last: MaskedFrame | None = None
@@ -194,8 +196,10 @@ class ReleaseStage:
         is_covered = release.reason is ReleaseReason.COVERED
         if is_covered and self._timeline.is_guesswork(release.frame.captured_at):
             # Rather a picture less than a face where nobody looked for it: an overloaded node stutters.
-            self._metrics.thinned.inc()
-            return
+            if not self._keeps_all:
+                self._metrics.thinned.inc()
+                return
+            release = Release(release.frame, ReleaseReason.GAP)
         frame = self._masked(release)
         self._push(frame)
         self._last = frame

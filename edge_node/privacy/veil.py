@@ -147,6 +147,7 @@ def notice(like: MaskedFrame | None, at: float, reason: ReleaseReason) -> Masked
 
 _WORDS = {
     ReleaseReason.LATE: "Veiled: catching up",
+    ReleaseReason.GAP: "Veiled: catching up",
     ReleaseReason.DISORDERED: "Veiled: out of order",
     ReleaseReason.NO_SOURCE: "Camera lost",
     ReleaseReason.FAULT: "Veiled: a part has failed",

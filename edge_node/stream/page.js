@@ -118,7 +118,7 @@ function noticeFor(state) {
   if (state.camera.state === "lost") return `Camera lost, trying again. ${state.camera.text}`;
   if (!frame) return "";
   if (frame.reason === "fault") return "A part of the node has failed: the picture is veiled until it is back.";
-  if (frame.reason === "late") return "The node cannot keep up: the picture is veiled meanwhile.";
+  if (frame.reason === "late" || frame.reason === "gap") return "The node cannot keep up: the picture is veiled meanwhile.";
   if (frame.age_s > STALE_S) return `No new picture for ${Math.round(frame.age_s)} seconds.`;
   if (state.hub.state === "off") return "No hub is used: nobody can be recognized, so everyone is veiled.";
   if (state.hub.state !== "connected") return "The hub cannot be reached: nobody can be recognized, so everyone is veiled.";

@@ -42,7 +42,9 @@ class Sink:
 class Rig:
     """A release stage with one sink and leases that the test sets."""
 
-    def __init__(self, max_delay_s: float = 0.3, sinks: int = 1, max_gap_s: float = 1.0) -> None:
+    def __init__(
+        self, max_delay_s: float = 0.3, sinks: int = 1, max_gap_s: float = 1.0, keeps_all: bool = False
+    ) -> None:
         self.sinks = [Sink() for _ in range(sinks)]
         self.leases = Leases(session=1)
         self.metrics = Metrics()
@@ -55,6 +57,7 @@ class Rig:
             self.sinks,
             self.metrics,
             self._count_drained,
+            keeps_all,
         )
 
     def _count_drained(self) -> None:
@@ -138,6 +141,16 @@ def test_between_analyses_too_far_apart_only_analyzed_frames_leave() -> None:
     frames = rig.step(analysis(now), analysis(now + 0.08), analysis(now + 0.32))
     assert [f.seq for f in frames] == [0, 1, 2, 8]
     assert rig.metrics.totals()["frames_thinned"] == 5
+
+
+def test_where_every_frame_is_kept_those_between_are_veiled_in_full() -> None:
+    rig, now = Rig(max_delay_s=2.0, max_gap_s=0.12, keeps_all=True), time.monotonic()
+    rig.step(*[raw_frame(i, now + i * 0.04, picture()) for i in range(9)])
+    frames = rig.step(analysis(now), analysis(now + 0.08), analysis(now + 0.32))
+    assert [f.reason for f in frames] == [ReleaseReason.COVERED] * 3 + [ReleaseReason.GAP] * 5 + [
+        ReleaseReason.COVERED
+    ]
+    assert all(not np.array_equal(f.image, picture()) for f in frames[3:8])
 
 
 def test_a_lost_camera_is_announced_in_the_usual_size_and_forgotten_when_it_is_back() -> None:

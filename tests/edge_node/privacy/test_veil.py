@@ -120,3 +120,8 @@ def test_overlapping_veils_leave_no_seam() -> None:
     image[region_mask((120, 160), boxes, GROWTH) > 0] = 255
     masked = mask(raw_frame(0, 1.0, image), Plan(boxes, ()), VeilSettings())
     assert np.abs(masked.image.astype(int) - (10, 120, 200)).max() <= 3
+
+
+@pytest.mark.parametrize("reason", [r for r in ReleaseReason if r is not ReleaseReason.COVERED])
+def test_every_reason_for_a_full_veil_has_its_words(reason: ReleaseReason) -> None:
+    assert mask_fully(raw_frame(0, 1.0, noise(1)), reason).reason is reason

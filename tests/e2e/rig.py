@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ import numpy as np
 from edge_node.capture.portraits import demo_portrait_path
 from vision.detections import Image
 
+TEST_PORTS = (20_000, 32_000)
+"""Below /proc/sys/net/ipv4/ip_local_port_range."""
 NODE = "door"
 GRACE = "Grace Hopper"
 
@@ -144,10 +148,13 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, and none of those that the system gives to outgoing connections: one of
+    these could take it while its owner is killed and started again."""
+    for port in random.sample(range(*TEST_PORTS), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError(f"no free port among a hundred of {TEST_PORTS}")
 
 
 def wait_for(condition: Callable[[], bool], limit_s: float, what: str) -> float:

@@ -22,16 +22,10 @@ from edge_node.outputs import check_publish_url
 from edge_node.stream.publish import RtspPublisher
 from edge_node.stream.rtsp_client import PublishTrouble, authorization, parse_answer
 from edge_node.stream.webrtc import WebRtcSink
+from tests.e2e.rig import free_port
 from tests.edge_node.stream.frames import masked
 
 LIMIT = 8_000_000
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Server(threading.Thread):

@@ -174,12 +174,12 @@ def _plot(by_faces: dict[int, float], by_size: dict[str, float], path: Path) -> 
     left.plot(list(by_faces), list(by_faces.values()), "o-")
     left.set_xlabel("faces in 1280x720")
     left.set_ylabel("processor time a frame, ms")
-    left.set_ylim(bottom=0)
     pixels = [width * height / 1e6 for width, height in (map(int, s.split("x")) for s in by_size)]
     right.plot(pixels, list(by_size.values()), "o-")
     right.set_xticks(pixels, list(by_size))
     right.set_xlabel("size of the picture, five faces")
     right.tick_params(axis="x", rotation=20)
+    left.set_ylim(0, 1.1 * max(*by_faces.values(), *by_size.values()))
     for axes in (left, right):
         axes.grid(alpha=0.3)
     figure.tight_layout()

@@ -8,6 +8,7 @@ one thread owns a detector.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,9 @@ Floats = NDArray[np.float64]
 MAX_CANDIDATES = 3_000
 """Best P-Net cells kept for each scale: bounds the quadratic suppression on pictures of pure texture."""
 MAX_PATCHES = 600
-"""Patches in one R-Net or O-Net call; more are dropped, worst first."""
+"""Patches in one R-Net or O-Net call, and of one part of a search; more are dropped there, worst first."""
+MAX_PATCHES_WHOLE = 6_000
+"""The same of a whole search: pictures of crowds have thousands, of which the worst may be faces."""
 MANY_PATCHES = 48
 """From so many on R-Net is worth a second thread: a part of a search has fewer, a whole one hundreds..."""
 PATCHES_STEP = 16
@@ -80,6 +83,7 @@ class Mtcnn:
         # Sampled below: on bytes OpenCV rounds each sample, which costs parity but no faces.
         pixels = image if self._settings.halving else image.astype(np.float32)
         boxes = self._propose(pixels, part, parts)
+        boxes = boxes[: MAX_PATCHES_WHOLE if parts == 1 else MAX_PATCHES]
         if len(boxes):
             boxes = self._reject(pixels, boxes)
         if not len(boxes):
@@ -155,15 +159,7 @@ class Mtcnn:
 
     def _reject(self, image: FloatImage | Image, boxes: Floats) -> Floats:
         """R-Net: (N, 4) squares -> those that look like a face, better placed."""
-        boxes = boxes[:MAX_PATCHES]
-        patches = _patches(image, boxes, 24)
-        count = len(patches)
-        if count < MANY_PATCHES:
-            offsets, faces = self._rnet.run(patches)
-        else:
-            offsets, faces = (
-                values[:count] for values in self._rnet_whole.run(_rounded_up(patches, PATCHES_STEP))
-            )
+        offsets, faces = _joined(self._run_rnet(_patches(image, some, 24)) for some in _chunks(boxes))
         _check(faces)
         scores = faces[:, 1].astype(np.float64)
         moved = _shifted(boxes, offsets)
@@ -171,9 +167,15 @@ class Mtcnn:
         keep = keep[strict_nms(moved[keep], scores[keep], 0.7)]
         return np.asarray(squared(moved[keep]))
 
+    def _run_rnet(self, patches: FloatImage) -> list[NDArray[Any]]:
+        if len(patches) < MANY_PATCHES:
+            return self._rnet.run(patches)
+        outputs = self._rnet_whole.run(_rounded_up(patches, PATCHES_STEP))
+        return [values[: len(patches)] for values in outputs]
+
     def _describe(self, image: FloatImage | Image, boxes: Floats) -> tuple[Floats, Floats, Floats]:
         """O-Net: (N, 4) squares -> boxes (N, 4), scores (N,), landmarks (N, 5, 2)."""
-        offsets, points, faces = self._onet.run(_patches(image, boxes, 48))
+        offsets, points, faces = _joined(self._onet.run(_patches(image, some, 48)) for some in _chunks(boxes))
         for values in (offsets, points, faces):
             _check(values)
         extent = boxes[:, 2:] - boxes[:, :2] + 1
@@ -198,6 +200,17 @@ class Mtcnn:
             network = load_network(mtcnn_graph("pnet"), s.runtime, threads, (1, height, width, 3))
             self._pyramids[key] = pyramid, network
         return self._pyramids[key]
+
+
+def _chunks(boxes: Floats) -> Iterator[Floats]:
+    """(N, 4) in rows for one call each; none at all are one call too."""
+    return (boxes[begin : begin + MAX_PATCHES] for begin in range(0, max(1, len(boxes)), MAX_PATCHES))
+
+
+def _joined(calls: Iterable[list[NDArray[Any]]]) -> list[NDArray[Any]]:
+    """The outputs of several calls as those of one. Copies: a network's outputs last until its next call."""
+    copies = [[values.copy() for values in outputs] for outputs in calls]
+    return copies[0] if len(copies) == 1 else [np.concatenate(values) for values in zip(*copies, strict=True)]
 
 
 def _shifted(boxes: Floats, offsets: NDArray[Any]) -> Floats:

@@ -2,8 +2,9 @@
 
 Real processes and real CURVE, with a proxy between them that counts every byte. Five people walk in
 place in 720p at 25 a second, first as strangers, then enrolled and shown (each is proven again before its
-lease ends). The peer is a node that sends the crop of every face of every frame; its crops are cut and
-coded from the same clip. Needs the LFW pictures.
+lease ends). They are cut out of photos with some of the background, which the node's watch for photos that
+are held up finds out and veils, unasked: so it is off here. The peer is a node that sends the crop of every
+face of every frame; its crops are cut and coded from the same clip. Needs the LFW pictures.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ from vision.quality import quality_of
 
 REFINE_EVERY = 3
 """Analyses between two attempts to refine a face that MTCNN did not confirm."""
+BY_MTCNN = (Evidence.DETECTED, Evidence.REFINED)
 NOWHERE: NDArray[np.float32] = np.zeros((0, 4), np.float32)
 """(0, 4): no boxes."""
 SCAN_SPACING = 16.0
@@ -117,7 +118,9 @@ class Analyzer:
                 self._liveness.reset()
         predicted = self._tracker.predict(now)
         is_eventful = self._urgent_parts > 0 or self._leap(predicted) > FAST_LEAP
-        effort = self._effort.for_frame(frame.seq, age_s, is_eventful, self._is_calm(image, predicted))
+        effort = self._effort.for_frame(
+            frame.seq, age_s, is_eventful, lambda: self._is_calm(image, predicted)
+        )
         if self._finder is not None and effort.glance is Glance.NOW:
             self._finder.begin(image)
             self._stillness.saw(image)
@@ -171,13 +174,12 @@ class Analyzer:
         if self._finder is None or not self._finder.is_quiet:
             return False
         is_settled = all(
-            o.state is TrackState.CONFIRMED and o.evidence in (Evidence.DETECTED, Evidence.REFINED)
-            for o in self._observations
+            o.state is TrackState.CONFIRMED and o.evidence in BY_MTCNN for o in self._observations
         )
         return is_settled and self._stillness.is_still(image, predicted)
 
     def _is_worth_refining(self, last: Observation) -> bool:
-        is_mtcnns = last.evidence in (Evidence.DETECTED, Evidence.REFINED)
+        is_mtcnns = last.evidence in BY_MTCNN
         is_new = last.state is TrackState.TENTATIVE
         return is_mtcnns or is_new or (self._analyses + last.path) % REFINE_EVERY == 0
 

@@ -43,8 +43,6 @@ EXPECTED = 0.3
 """What a spot promises beyond the glance, where a face was expected."""
 HINT = 0.12
 """From this score on the glance knows better than the expectation where a face is."""
-QUIET = 0.05
-"""What promises less beyond what was known is nothing new: as much as a glance has to promise at all."""
 MAX_OFF_CENTER = 0.6
 """In face sizes: what a close look finds further from where the spot was is somebody else."""
 HALVES = (1, 2, 3)
@@ -148,7 +146,7 @@ class CenterFace:
         promise = np.concatenate([hints, unsure.scores])
         news = self._memory.news(spots, promise, np.where(is_expected, np.float32(EXPECTED), np.float32(0)))
         news[len(expected) :] -= BESIDE * _is_beside(unsure.boxes_xyxy, settled)
-        self._is_quiet = bool((news < QUIET).all())
+        self._is_quiet = bool((news < GLANCE_SCORE).all())
         chosen = choose(news, is_expected, min(looks, MAX_LOOKS))
         seen = self._look_closely(image, spots[chosen])
         is_face = seen.scores >= self._settings.min_score

@@ -8,6 +8,7 @@ in it still.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -54,10 +55,10 @@ class EffortControl:
         self._skipped_share = 0.0
         self._has_glanced = False
 
-    def for_frame(self, seq: int, age_s: float, is_eventful: bool, is_calm: bool = False) -> Effort:
+    def for_frame(self, seq: int, age_s: float, is_eventful: bool, is_calm: Callable[[], bool]) -> Effort:
         """What the frame with this number gets, which was captured so long ago. is_eventful: who is missed in
-        it may be gone, or elsewhere, in the next. is_calm: all in it are known already, by all that can be
-        told without a glance."""
+        it may be gone, or elsewhere, in the next. is_calm: whether all in it are known already, by all that
+        can be told without a glance; asked only where that matters, as it takes time to tell."""
         is_behind = seq > self._last_seq + 1
         self._last_seq = seq
         self._in_a_row = 0 if is_behind else self._in_a_row + 1
@@ -74,7 +75,7 @@ class EffortControl:
         glance = Glance.NOW
         if can_wait and age_s > LATE_S:
             glance = Glance.NOT
-        elif can_wait and is_calm:
+        elif can_wait and is_calm():
             glance = Glance.IF_LOST
         self._has_glanced = glance is Glance.NOW
         return Effort(glance, self._looks)

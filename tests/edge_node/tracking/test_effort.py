@@ -6,7 +6,7 @@ from edge_node.tracking.effort import LATE_S, LOOKS, LOOKS_BEHIND, MORE_AFTER, E
 
 
 def looks_at(control: EffortControl, *frames: int) -> int:
-    return [control.for_frame(seq, 0.0, False).looks for seq in frames][-1]
+    return [control.for_frame(seq, 0.0, False, lambda: False).looks for seq in frames][-1]
 
 
 LETTERS = {Glance.NOW: "g", Glance.IF_LOST: "?", Glance.NOT: "-"}
@@ -20,7 +20,7 @@ def glances(
     calm: bool = False,
 ) -> str:
     """A letter for each frame: g where it is glanced at."""
-    return "".join(LETTERS[control.for_frame(seq, age_s, eventful, calm).glance] for seq in frames)
+    return "".join(LETTERS[control.for_frame(seq, age_s, eventful, lambda: calm).glance] for seq in frames)
 
 
 def test_who_keeps_up_looks_as_often_as_possible() -> None:

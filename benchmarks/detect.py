@@ -2,7 +2,7 @@
 
 `box_parity`: share of the mtcnn package's boxes at its defaults that ours has too (IoU 0.99, landmarks within
 1 px). `speedup_*`: its time over ours for one 1280x720 frame with faces, same smallest face, taken in turns;
-against the package with exact boxes, against facenet-pytorch with the settings of a node (`halving`), whose
+against the package with exact boxes, against facenet-pytorch with the settings of a node (not `exact`), whose
 recall is given as well. `wider_ap`: average precision on WIDER FACE at a smallest face of 20 px. A peer that
 cannot be installed gives null, and why is printed. Data: `../shared/data`.
 """
@@ -43,10 +43,10 @@ RECALL_PX = 40
 OURS_EACH = 3
 """Times that ours runs on a frame for each time that a peer does: it is over so much sooner."""
 RACES = (
-    # key, peer, smallest face, score, whether with the settings of a node
-    ("mtcnn_20px", "mtcnn", 20, PACKAGE_SCORE, False),
-    ("facenet_pytorch_20px", "facenet", 20, FACENET_SCORE, True),
-    ("facenet_pytorch_40px", "facenet", 40, FACENET_SCORE, True),
+    # key, peer, smallest face, score, whether with exact boxes
+    ("mtcnn_20px", "mtcnn", 20, PACKAGE_SCORE, True),
+    ("facenet_pytorch_20px", "facenet", 20, FACENET_SCORE, False),
+    ("facenet_pytorch_40px", "facenet", 40, FACENET_SCORE, False),
 )
 Rows = NDArray[np.float64]
 Find = Callable[[Image, Path], Rows]
@@ -74,19 +74,19 @@ def _started(name: str, stack: ExitStack) -> Peer | None:
         return None
 
 
-def _ours(min_face_px: int, score: float, halving: bool) -> Mtcnn:
-    return Mtcnn(MtcnnSettings(min_face_px=min_face_px, onet_score=score, halving=halving))
+def _ours(min_face_px: int, score: float, exact: bool) -> Mtcnn:
+    return Mtcnn(MtcnnSettings(min_face_px=min_face_px, onet_score=score, exact=exact))
 
 
 def _speeds(peers: dict[str, Peer | None], folder: Path, frames: list[Image], repeats: int) -> dict[str, Any]:
     """Time of each peer over ours, and ours."""
     result: dict[str, Any] = {}
     saved = [_saved(image, folder / f"frame{n}.npy") for n, image in enumerate(frames)]
-    for key, name, min_face_px, score, halving in RACES:
+    for key, name, min_face_px, score, exact in RACES:
         peer = peers[name]
         ratios, seconds = [], []
         if peer is not None:
-            ours = _ours(min_face_px, score, halving)
+            ours = _ours(min_face_px, score, exact)
             for repeat in range(repeats + 1):
                 theirs_s = mine_s = 0.0
                 for image, path in zip(frames, saved, strict=True):
@@ -112,7 +112,7 @@ def _seconds(ours: Mtcnn, image: Image) -> float:
 def _parity(peer: Peer | None, folder: Path, pictures: Iterable[Labeled]) -> dict[str, Any]:
     if peer is None:
         return {"box_parity": None}
-    ours, total = _ours(20, PACKAGE_SCORE, halving=False), Parity()
+    ours, total = _ours(20, PACKAGE_SCORE, exact=True), Parity()
     for picture, path in _each(pictures, folder):
         reference = peer.find(path, 20, PACKAGE_SCORE).rows
         total += parity(reference, rows_of(ours, picture.image))
@@ -127,8 +127,8 @@ def _parity(peer: Peer | None, folder: Path, pictures: Iterable[Labeled]) -> dic
 def _recalls(peer: Peer | None, folder: Path, pictures: Iterable[Labeled]) -> dict[str, Any]:
     """Labeled faces of at least 40 px that are found, smallest face 40 px, same thresholds."""
     finders: dict[str, Find] = {
-        "ours_exact": _finder(_ours(RECALL_PX, FACENET_SCORE, halving=False)),
-        "ours": _finder(_ours(RECALL_PX, FACENET_SCORE, halving=True)),
+        "ours_exact": _finder(_ours(RECALL_PX, FACENET_SCORE, exact=True)),
+        "ours": _finder(_ours(RECALL_PX, FACENET_SCORE, exact=False)),
     }
     if peer is not None:
         finders["facenet_pytorch"] = _asking(peer, RECALL_PX, FACENET_SCORE)
@@ -147,8 +147,8 @@ def _precisions(
 ) -> dict[str, dict[str, float | None]]:
     """Average precision by detector and difficulty."""
     finders: dict[str, Find | None] = {
-        "ours_exact": _finder(_ours(20, AP_SCORE, halving=False)),
-        "ours": _finder(_ours(20, AP_SCORE, halving=True)),
+        "ours_exact": _finder(_ours(20, AP_SCORE, exact=True)),
+        "ours": _finder(_ours(20, AP_SCORE, exact=False)),
     }
     for title, name in (("mtcnn", "mtcnn"), ("facenet_pytorch", "facenet"), ("centerface", "deface")):
         peer = peers[name]

@@ -106,7 +106,7 @@ class Watched:
 def measure(quick: bool = False, out: Path | None = None) -> dict[str, Any]:
     """See the module."""
     cv2.setNumThreads(1)
-    detector = Mtcnn(MtcnnSettings(min_face_px=40, halving=True, threads=1))
+    detector = Mtcnn(MtcnnSettings(min_face_px=40, exact=False, threads=1))
     kinds = {name: KINDS[name] for name in QUICK} if quick else KINDS
     places = backgrounds()
     attacks: dict[str, list[Outcome]] = {}

@@ -78,7 +78,7 @@ class Bench:
     def __init__(self, people: Path) -> None:
         detect = NodeSettings().detect
         self.analyzer = Analyzer(
-            Mtcnn(MtcnnSettings(min_face_px=detect.min_face_px, onet_score=detect.min_score, halving=True)),
+            Mtcnn(MtcnnSettings(min_face_px=detect.min_face_px, onet_score=detect.min_score, exact=False)),
             Tracker(), AnalysisSettings(), CenterFace(CenterFaceSettings(detect.veil_width_px)),
             clock=lambda: 0.0,  # scans take no time here, so that every run is the same
             liveness=LivenessWatch(NodeSettings().liveness.limit),

@@ -215,7 +215,7 @@ def _cost(frames: Sequence[Image], min_face_px: int, finder: FaceFinder | None) 
     detect = NodeSettings().detect
     detector = Mtcnn(
         MtcnnSettings(
-            min_face_px=min_face_px, onet_score=detect.min_score, halving=True, scan_side_px=SCAN_SIDE_PX
+            min_face_px=min_face_px, onet_score=detect.min_score, exact=False, scan_side_px=SCAN_SIDE_PX
         )
     )
     analyzer = Analyzer(detector, Tracker(), AnalysisSettings(), finder)

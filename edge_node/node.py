@@ -188,7 +188,7 @@ class Node:
         detect = self._settings.detect
         detector = Mtcnn(
             MtcnnSettings(
-                min_face_px=detect.min_face_px, onet_score=detect.min_score, halving=True,
+                min_face_px=detect.min_face_px, onet_score=detect.min_score, exact=False,
                 scan_side_px=SCAN_SIDE_PX,
                 runtime=detect.runtime, threads=detect.threads,
             )

@@ -1,8 +1,8 @@
 """MTCNN: the cascade around the three networks of `vision.mtcnn_onnx`.
 
-Gives the boxes of the `mtcnn` package at its defaults (tests/vision/test_parity.py), many times faster:
-the whole pyramid is packed into one picture for P-Net, candidates are read off vectorized, and all
-patches of a stage are sampled in one pass. Implements `vision.detections.Detector`. Not thread-safe:
+Gives the boxes of the `mtcnn` package at its defaults (tests/vision/test_detector.py), many times faster:
+the whole pyramid is packed into one picture for P-Net (`vision.proposals`), and all patches of a stage are
+sampled in one pass. Implements `vision.detections.Detector`. Not thread-safe:
 one thread owns a detector.
 """
 
@@ -20,13 +20,12 @@ from vision.detections import Detections, Image
 from vision.errors import ModelError
 from vision.geometry import squared, strict_nms
 from vision.graphs import mtcnn_graph
-from vision.pyramid import CELL_PX, STRIDE_PX, FloatImage, Pyramid, plan_pyramid
-from vision.runtime import SMALL_THREADS, Network, RuntimeName, load_network
+from vision.proposals import Proposals, ProposalSettings
+from vision.pyramid import CELL_PX, FloatImage
+from vision.runtime import SMALL_THREADS, RuntimeName, has_vnni, load_network
 
 Floats = NDArray[np.float64]
 
-MAX_CANDIDATES = 3_000
-"""Best P-Net cells kept for each scale: bounds the quadratic suppression on pictures of pure texture."""
 MAX_PATCHES = 600
 """Patches in one R-Net or O-Net call, and of one part of a search; more are dropped there, worst first."""
 MAX_PATCHES_WHOLE = 6_000
@@ -47,11 +46,15 @@ class MtcnnSettings:
 
     min_face_px: int = 20
     pnet_score: float = 0.6
-    rnet_score: float = 0.7
+    rnet_score: float | None = None
+    """None: the package's 0.7 where boxes are `exact`, else 0.5, which finds one in a hundred faces more and
+    leaves O-Net a few more candidates to refuse."""
     onet_score: float = 0.8
     scale_factor: float = 0.709
-    halving: bool = False
-    """Draw small pyramid levels from a halved picture, in bytes: faster, boxes differ by a few percent."""
+    exact: bool = True
+    """The package's boxes. False: small pyramid levels drawn from a halved picture, in bytes; P-Net in eight
+    bits and the others in coarser floats where the processor has them; candidates suppressed only by those
+    that are kept. A third of the time, boxes that differ by a few percent, and a few more faces."""
     scan_side_px: int = 0
     """In a picture whose longer side exceeds this the smallest face searched for grows alike: a bound on the
     cost of a scan. 0: no bound."""
@@ -67,12 +70,13 @@ class Mtcnn:
         s = self._settings
         if s.min_face_px < CELL_PX:
             raise ValueError(f"min_face_px must be at least {CELL_PX}")
-        self._rnet = load_network(mtcnn_graph("rnet"), s.runtime, SMALL_THREADS)
+        self._rnet = load_network(mtcnn_graph("rnet"), s.runtime, SMALL_THREADS, exact=s.exact)
         self._rnet_whole = self._rnet
         if s.threads != SMALL_THREADS:
-            self._rnet_whole = load_network(mtcnn_graph("rnet"), s.runtime, s.threads)
-        self._onet = load_network(mtcnn_graph("onet"), s.runtime, SMALL_THREADS)
-        self._pyramids: dict[tuple[int, int, int], tuple[Pyramid, Network]] = {}
+            self._rnet_whole = load_network(mtcnn_graph("rnet"), s.runtime, s.threads, exact=s.exact)
+        self._onet = load_network(mtcnn_graph("onet"), s.runtime, SMALL_THREADS, exact=s.exact)
+        self._rnet_score = s.rnet_score if s.rnet_score is not None else 0.7 if s.exact else 0.5
+        self._proposals: dict[tuple[int, int, int], Proposals] = {}
 
     def detect(self, image: Image, part: int = 0, parts: int = 1) -> Detections:
         """All faces of a picture (H, W, 3) BGR: scores above `onet_score`.
@@ -81,8 +85,8 @@ class Mtcnn:
         belongs to one part by its place and size, or to two that meet there.
         """
         # Sampled below: on bytes OpenCV rounds each sample, which costs parity but no faces.
-        pixels = image if self._settings.halving else image.astype(np.float32)
-        boxes = self._propose(pixels, part, parts)
+        pixels = image.astype(np.float32) if self._settings.exact else image
+        boxes = self._proposals_for(image.shape[:2], parts).of(pixels, part)
         boxes = boxes[: MAX_PATCHES_WHOLE if parts == 1 else MAX_PATCHES]
         if len(boxes):
             boxes = self._reject(pixels, boxes)
@@ -117,45 +121,7 @@ class Mtcnn:
             landmarks[rows] = points[is_face]
         return Detections(boxes, scores, landmarks)
 
-    # --- the three stages -------------------------------------------------------------------
-
-    def _propose(self, image: FloatImage | Image, part: int, parts: int) -> Floats:
-        """P-Net over the packed pyramid, or a strip of it: (N, 4) squares worth a closer look."""
-        pyramid, network = self._pyramid(image.shape[:2], parts)
-        first, count = pyramid.strip(part, parts)
-        packed = pyramid.pack(image) if parts == 1 else pyramid.pack(image, first, count)
-        offsets, faces = network.run(packed[None])
-        found: list[Floats] = []
-        all_scores: list[Floats] = []
-        for level in pyramid.levels:
-            rows, columns = level.cells
-            begin, end = max(rows.start, first), min(rows.stop, first + count)
-            if begin >= end:
-                continue
-            down = begin - rows.start
-            rows = slice(begin - first, end - first)
-            score = faces[0, 1, rows, columns]
-            _check(score)
-            ys, xs = np.nonzero(score > self._settings.pnet_score)
-            if not len(ys):
-                continue
-            best = np.argsort(score[ys, xs])[::-1][:MAX_CANDIDATES]
-            ys, xs = ys[best], xs[best]
-            corner = np.stack([xs, ys + down, xs, ys + down], axis=1) * float(STRIDE_PX) + (
-                1,
-                1,
-                CELL_PX,
-                CELL_PX,
-            )
-            shift = offsets[0][:, rows, columns][:, ys, xs].T
-            boxes = (corner + shift * (CELL_PX - 1)) / level.scale
-            kept = strict_nms(boxes, score[ys, xs], 0.5)
-            found.append(boxes[kept])
-            all_scores.append(score[ys, xs][kept].astype(np.float64))
-        if not found:
-            return np.zeros((0, 4))
-        boxes, scores = np.concatenate(found), np.concatenate(all_scores)
-        return np.asarray(squared(boxes[strict_nms(boxes, scores, 0.7)]))
+    # --- the stages -------------------------------------------------------------------
 
     def _reject(self, image: FloatImage | Image, boxes: Floats) -> Floats:
         """R-Net: (N, 4) squares -> those that look like a face, better placed."""
@@ -163,7 +129,7 @@ class Mtcnn:
         _check(faces)
         scores = faces[:, 1].astype(np.float64)
         moved = _shifted(boxes, offsets)
-        keep = np.flatnonzero(scores > self._settings.rnet_score)
+        keep = np.flatnonzero(scores > self._rnet_score)
         keep = keep[strict_nms(moved[keep], scores[keep], 0.7)]
         return np.asarray(squared(moved[keep]))
 
@@ -183,23 +149,24 @@ class Mtcnn:
         landmarks = landmarks * extent[:, None] + boxes[:, None, :2] - 1
         return _shifted(boxes, offsets), faces[:, 1].astype(np.float64), landmarks
 
-    def _pyramid(self, shape: tuple[int, int], parts: int) -> tuple[Pyramid, Network]:
+    def _proposals_for(self, shape: tuple[int, int], parts: int) -> Proposals:
         key = (*shape, parts)
-        if key not in self._pyramids:
-            while len(self._pyramids) >= MAX_PYRAMIDS:
-                del self._pyramids[next(iter(self._pyramids))]
+        if key not in self._proposals:
+            while len(self._proposals) >= MAX_PYRAMIDS:
+                del self._proposals[next(iter(self._proposals))]
             s = self._settings
             limit = s.scan_side_px or max(shape)
-            min_face_px = s.min_face_px * max(1.0, max(shape) / limit)
-            pyramid = plan_pyramid(shape, min_face_px, s.scale_factor, s.halving)
-            height, width = pyramid.shape
-            threads = s.threads
-            if parts > 1:
-                threads = SMALL_THREADS
-                height = (pyramid.strip(0, parts)[1] - 1) * STRIDE_PX + CELL_PX
-            network = load_network(mtcnn_graph("pnet"), s.runtime, threads, (1, height, width, 3))
-            self._pyramids[key] = pyramid, network
-        return self._pyramids[key]
+            settings = ProposalSettings(
+                min_face_px=s.min_face_px * max(1.0, max(shape) / limit),
+                scale_factor=s.scale_factor,
+                score=s.pnet_score,
+                exact=s.exact,
+                eight_bits=not s.exact and has_vnni(),
+                runtime=s.runtime,
+                threads=SMALL_THREADS if parts > 1 else s.threads,
+            )
+            self._proposals[key] = Proposals(settings, shape, parts)
+        return self._proposals[key]
 
 
 def _chunks(boxes: Floats) -> Iterator[Floats]:

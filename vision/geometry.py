@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,6 +55,17 @@ def strict_nms(
     overlaps = iou_matrix(sorted_boxes, sorted_boxes, over) > threshold
     is_beaten = np.triu(overlaps, k=1).any(axis=0)
     return np.asarray(order[~is_beaten])
+
+
+def greedy_nms(boxes_xyxy: Boxes, scores: NDArray[np.floating[Any]], threshold: float) -> NDArray[np.intp]:
+    """Indices of the boxes to keep, best score first. A box goes if a better one *that is kept* overlaps it
+    by more than `threshold`. Scores must be above 0."""
+    if not len(boxes_xyxy):
+        return np.zeros(0, np.intp)
+    rectangles = np.asarray(boxes_xyxy, np.float64).copy()
+    rectangles[:, 2:] -= rectangles[:, :2]
+    kept = cv2.dnn.NMSBoxes(rectangles, np.asarray(scores, np.float32), 0.0, threshold)  # type: ignore[arg-type]
+    return np.asarray(kept, np.intp).reshape(-1)
 
 
 def _is_beaten_nearby(

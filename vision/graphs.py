@@ -11,7 +11,7 @@ from typing import Literal
 
 from vision.model_store import CENTERFACE, MTCNN_WEIGHTS, built
 
-MTCNN_FORMAT = 3
+MTCNN_FORMAT = 4
 """Part of the cached files' names: raise it when the graphs change."""
 CENTERFACE_FORMAT = 2
 Precision = Literal["int8", "fp32"]
@@ -26,6 +26,17 @@ def mtcnn_graph(name: str) -> Path:
         return graph_of(name)
 
     return built(f"mtcnn-{name}-{MTCNN_WEIGHTS[name].sha256[:12]}-v{MTCNN_FORMAT}.onnx", make)
+
+
+def pnet_int8_graph() -> Path:
+    """P-Net in eight bits, see `vision.pnet_int8`. Raises ModelError."""
+
+    def make() -> bytes:
+        from vision.pnet_int8 import graph
+
+        return graph()
+
+    return built(f"mtcnn-pnet-{MTCNN_WEIGHTS['pnet'].sha256[:12]}-int8-v{MTCNN_FORMAT}.onnx", make)
 
 
 def centerface_graph(precision: Precision) -> Path:

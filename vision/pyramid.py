@@ -1,11 +1,12 @@
 """The scale pyramid of one picture size, packed side by side into one picture for P-Net.
 
 One call over one well-shaped picture is much faster than a call for each scale, and its cost does not
-depend on how many scales there are. Called by `vision.detector`.
+depend on how many scales there are. Called by `vision.proposals`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from vision.detections import Image
 
 FloatImage = NDArray[np.float32]
 """(H, W, 3), BGR in 0..255."""
+Blocks = NDArray[np.uint8]
+"""(H / 2, W / 2, 12): blocks of 2x2 pixels, by row, column and color."""
 
 CELL_PX = 12
 """P-Net's window..."""
@@ -57,14 +60,11 @@ class Pyramid:
 
     def __init__(self, levels: list[Level], width: int, height: int, halving: bool) -> None:
         self.levels = levels
+        self.shape = height, width
+        """Of the packed picture."""
         self._halving = halving
-        self._packed = np.full((height, width, 3), GRAY, np.float32)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width of the packed picture."""
-        height, width = self._packed.shape[:2]
-        return height, width
+        self._floats: FloatImage | None = None
+        self._blocks: Blocks | None = None
 
     def strip(self, part: int, parts: int) -> tuple[int, int]:
         """The cells of one of `parts` strips of equal height: first row, number of rows. All together hold
@@ -82,8 +82,43 @@ class Pyramid:
         often as leaves it larger. That is a tenth of the work, and no worse at finding faces
         (docs/adr/0003-mtcnn-as-onnx.md).
         """
+        top, bottom = self._rows(first_row, rows)
+        if self._floats is None:
+            self._floats = np.full((*self.shape, 3), GRAY, np.float32)
+        for level, pixels in self._drawn(image, top, bottom):
+            within = slice(level.top, level.top + level.height)
+            self._floats[within, level.left : level.left + level.width] = pixels
+        return self._floats[top:bottom]
+
+    def pack_blocks(self, image: FloatImage | Image, first_row: int = 0, rows: int | None = None) -> Blocks:
+        """The same in bytes, as blocks. Levels of an odd size are a pixel larger: their last one again."""
+        top, bottom = self._rows(first_row, rows)
+        if self._blocks is None:
+            height, width = self.shape
+            self._blocks = np.full((height // 2, width // 2, 12), round(GRAY), np.uint8)
+        for level, pixels in self._drawn(image, top, bottom):
+            if pixels.dtype != np.uint8:
+                pixels = np.rint(pixels).astype(np.uint8)
+            if level.height % 2 or level.width % 2:
+                pixels = cv2.copyMakeBorder(
+                    pixels, 0, level.height % 2, 0, level.width % 2, cv2.BORDER_REPLICATE
+                )
+            rows_of_blocks, columns = len(pixels) // 2, pixels.shape[1] // 2
+            y, x = level.top // 2, level.left // 2
+            # Two pixels side by side are one item: six bytes are copied at once.
+            pairs = np.ascontiguousarray(pixels).reshape(rows_of_blocks, 2, columns * 6).view("V6")
+            self._blocks.view("V6")[y : y + rows_of_blocks, x : x + columns] = pairs.transpose(0, 2, 1)
+        return self._blocks[top // 2 : bottom // 2]
+
+    def _rows(self, first_row: int, rows: int | None) -> tuple[int, int]:
+        """The pixels that rows of cells see."""
         top = first_row * STRIDE_PX
-        bottom = self.shape[0] if rows is None else top + (rows - 1) * STRIDE_PX + CELL_PX
+        return top, self.shape[0] if rows is None else top + (rows - 1) * STRIDE_PX + CELL_PX
+
+    def _drawn(
+        self, image: FloatImage | Image, top: int, bottom: int
+    ) -> Iterator[tuple[Level, FloatImage | Image]]:
+        """The levels that have pixels in these rows, (h, w, 3) each."""
         source, halvings = image, 0
         for level in self.levels:
             if level.top >= bottom or level.top + level.height <= top:
@@ -94,12 +129,9 @@ class Pyramid:
                     break  # an odd size cannot be halved without shifting the grid
                 source = cv2.resize(source, size, interpolation=cv2.INTER_AREA)
                 halvings += 1
-            within = slice(level.top, level.top + level.height)
-            part = self._packed[within, level.left : level.left + level.width]
             is_near = self._halving and level.scale * 2**halvings > MOST_BY_TWO_PIXELS
             how = cv2.INTER_LINEAR if is_near else cv2.INTER_AREA
-            part[:] = cv2.resize(source, (level.width, level.height), interpolation=how)
-        return self._packed[top:bottom]
+            yield level, cv2.resize(source, (level.width, level.height), interpolation=how)
 
 
 def plan_pyramid(shape: tuple[int, int], min_face_px: float, factor: float, halving: bool = False) -> Pyramid:

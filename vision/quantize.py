@@ -10,6 +10,7 @@ Integer-Arithmetic-Only Inference", CVPR 2018, section 2.1.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,6 +22,8 @@ OPSET = 13
 WEIGHT_LEVELS = 63
 """Weights are whole numbers from -63 to 63."""
 ACTIVATION_LEVELS = 255
+DAMPING = 0.01
+"""Of the moments' mean diagonal, added to it: inputs that always go together have no inverse."""
 QUANTIZED = ("Conv",)
 Range = tuple[float, float]
 
@@ -71,6 +74,29 @@ def quantized(
     graph.initializer.extend([*kept_weights, *(numpy_helper.from_array(v, k) for k, v in extra.items())])
     onnx.checker.check_model(model)
     return model
+
+
+def rounded_together(
+    weights: NDArray[np.floating[Any]], moments: NDArray[np.floating[Any]], levels: int
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Weights (out, in) as whole numbers from -levels to levels, and the scale of each row.
+
+    Each weight is rounded so that it makes up for the error of those before it, given how the inputs go
+    together: moments (in, in) are the means of their products. Frantar et al., "GPTQ: Accurate Post-Training
+    Quantization for Generative Pre-trained Transformers", ICLR 2023.
+    """
+    scale = np.maximum(np.abs(weights).max(axis=1), 1e-8) / levels
+    damping = DAMPING * float(np.mean(np.diag(moments)))
+    order = np.argsort(-np.diag(moments), kind="stable")
+    inverse = np.linalg.inv(moments[np.ix_(order, order)] + damping * np.eye(len(order)))
+    feedback = np.linalg.cholesky(inverse).T
+    left = weights[:, order].astype(np.float64)
+    whole = np.zeros(weights.shape, np.int8)
+    for n, place in enumerate(order):
+        whole[:, place] = np.clip(np.rint(left[:, n] / scale), -levels, levels)
+        error = (left[:, n] - whole[:, place] * scale) / feedback[n, n]
+        left[:, n + 1 :] -= error[:, None] * feedback[n, n + 1 :]
+    return whole, scale.astype(np.float32)
 
 
 def _rounding(name: str, seen: Range, extra: dict[str, NDArray[np.generic]]) -> list[onnx.NodeProto]:

@@ -7,6 +7,7 @@ the hub's models only). Which is faster was measured, see docs/adr/0002-inferenc
 from __future__ import annotations
 
 import fcntl
+import functools
 import importlib.util
 import logging
 import threading
@@ -37,6 +38,8 @@ DeviceChoice = Literal["auto", "cpu", "cuda"]
 CUDA = "CUDAExecutionProvider"
 NVIDIA_DRIVERS = (Path("/proc/driver/nvidia"), Path("/dev/nvmap"))
 """Of cards, and of a Jetson."""
+CPUINFO = Path("/proc/cpuinfo")
+VNNI = {"avx512_vnni", "avx_vnni"}
 NO_CUDA = (
     "there is no GPU to compute on: install NVIDIA's driver, CUDA, cuDNN and onnxruntime-gpu "
     '(in place of onnxruntime), or set [recognition] device = "cpu"'
@@ -124,6 +127,18 @@ def has_cuda() -> bool:
 def _cuda_options(exact: bool) -> tuple[str, dict[str, str]]:
     """Convolutions by search at the first batch of each size; TF32 only where exactness is not asked for."""
     return CUDA, {"cudnn_conv_algo_search": "EXHAUSTIVE", "use_tf32": "0" if exact else "1"}
+
+
+@functools.cache
+def has_vnni(cpuinfo: Path = CPUINFO) -> bool:
+    """Whether the processor adds products of whole numbers in one instruction, as networks in eight bits want
+    it. Known of Linux on x86 only: elsewhere False, and what depends on it computes in floats."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return False
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    return not VNNI.isdisjoint(flags)
 
 
 def has_native_half() -> bool:

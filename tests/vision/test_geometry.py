@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision.geometry import areas, iou_matrix, squared, strict_nms
+from vision.geometry import areas, greedy_nms, iou_matrix, squared, strict_nms
 
 coordinate = st.floats(-100, 100, width=32)
 extent = st.floats(0.5, 80, width=32)
@@ -55,6 +55,21 @@ def test_many_boxes_are_suppressed_as_few_are(over: Literal["union", "smaller"],
     kept = strict_nms(many, scores, 0.5, over)
     assert 0 < len(kept) < 700
     assert kept.tolist() == order[~is_beaten].tolist()
+
+
+def test_greedily_a_box_that_went_takes_no_other_with_it() -> None:
+    random = np.random.default_rng(4)
+    corners = random.uniform(0, 150, (200, 2))
+    boxes = np.concatenate([corners, corners + random.uniform(20, 60, (200, 2))], axis=1)
+    scores = random.uniform(0.6, 1, 200)
+    overlaps = iou_matrix(boxes, boxes)
+    kept: list[int] = []
+    for box in np.argsort(scores)[::-1]:
+        if not (overlaps[box, kept] > 0.5).any():
+            kept.append(int(box))
+    assert greedy_nms(boxes, scores, 0.5).tolist() == kept
+    assert len(kept) > len(strict_nms(boxes, scores, 0.5))
+    assert not len(greedy_nms(boxes[:0], scores[:0], 0.5))
 
 
 def test_squares_share_their_centers() -> None:

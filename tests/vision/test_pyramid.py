@@ -63,3 +63,29 @@ def test_the_strips_hold_every_row_of_cells_and_what_they_see(parts: int) -> Non
         strip = pyramid.pack(image, first, count)
         assert np.array_equal(strip, whole[2 * first : 2 * first + len(strip)])
     assert rows >= set(range((pyramid.shape[0] - 12) // 2 + 1))
+
+
+@pytest.mark.parametrize("shape", [(240, 320), (241, 327), (97, 200)])
+def test_blocks_are_the_packed_picture_by_twos(shape: tuple[int, int]) -> None:
+    image = np.random.default_rng(2).integers(0, 256, (*shape, 3), np.uint8)
+    pyramid = plan_pyramid(shape, 20, 0.709, halving=True)
+    packed, blocks = pyramid.pack(image), pyramid.pack_blocks(image)
+    height, width = pyramid.shape
+    pixels = (
+        blocks.reshape(height // 2, width // 2, 2, 2, 3).transpose(0, 2, 1, 3, 4).reshape(height, width, 3)
+    )
+    for level in pyramid.levels:
+        rows = slice(level.top, level.top + level.height)
+        columns = slice(level.left, level.left + level.width)
+        assert np.array_equal(pixels[rows, columns], packed[rows, columns])
+        if level.height % 2:
+            assert np.array_equal(pixels[rows.stop, columns], pixels[rows.stop - 1, columns])
+
+
+def test_a_strip_of_blocks_is_that_of_the_whole() -> None:
+    image = np.random.default_rng(1).integers(0, 256, (240, 320, 3), np.uint8)
+    pyramid = plan_pyramid((240, 320), 20, 0.709, halving=True)
+    whole = pyramid.pack_blocks(image).copy()
+    first, count = pyramid.strip(1, 3)
+    strip = pyramid.pack_blocks(image, first, count)
+    assert np.array_equal(strip, whole[first : first + len(strip)])

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vision.centerface import CenterFace, CenterFaceSettings
 from vision.centerface_onnx import ranges, with_open_inputs
-from vision.quantize import WEIGHT_LEVELS, activations, prepared, quantized
+from vision.quantize import WEIGHT_LEVELS, activations, prepared, quantized, rounded_together
 
 SHAPE = (1, 3, 8, 8)
 
@@ -73,6 +73,18 @@ def test_what_is_kept_stays_in_floats() -> None:
 def test_a_missing_range_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="no range for b"):
         quantized(prepared(small_model()), {"x": (-1.0, 1.0)})
+
+
+def test_weights_rounded_together_make_up_for_each_other() -> None:
+    random = np.random.default_rng(7)
+    # Inputs as neighboring pixels are: mostly alike.
+    inputs = random.normal(size=(5000, 1)) + 0.2 * random.normal(size=(5000, 30))
+    weights = random.normal(size=(8, 30))
+    whole, scale = rounded_together(weights, inputs.T @ inputs / len(inputs), 127)
+    assert np.abs(whole).max() <= 127
+    alone = np.rint(weights / scale[:, None])
+    errors = [float(np.std(inputs @ (weights - w * scale[:, None]).T)) for w in (whole, alone)]
+    assert errors[0] < 0.6 * errors[1]
 
 
 def test_every_value_of_centerface_has_a_range() -> None:

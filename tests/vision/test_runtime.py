@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vision.runtime import _take
+from vision.runtime import _take, has_vnni
 
 FIRST_INFERENCES_MEET = """
     import faulthandler, sys, threading
@@ -71,3 +71,21 @@ def test_a_lock_that_is_free_is_taken(tmp_path: Path) -> None:
         _take(ours, 0.0)
         with pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [
+        ("processor : 0\nflags\t\t: fpu avx2 avx512f avx512_vnni\n", True),
+        ("flags\t\t: fpu avx2 avx_vnni\n", True),
+        ("flags\t\t: fpu avx2 avx512f\n", False),
+        ("processor\t: 0\nFeatures\t: fp asimd asimddp\n", False),
+    ],
+)
+def test_vnni_is_told_by_the_processors_flags(tmp_path: Path, text: str, has: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    assert has_vnni(tmp_path / "cpuinfo") is has
+
+
+def test_where_nothing_is_known_of_the_processor_there_is_no_vnni(tmp_path: Path) -> None:
+    assert not has_vnni(tmp_path / "missing")

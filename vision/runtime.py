@@ -87,12 +87,12 @@ def load_network(
 
 
 def load_twins(
-    path: Path, runtime: RuntimeName, threads: int, shape: tuple[int, ...]
+    path: Path, runtime: RuntimeName, threads: int, shape: tuple[int, ...], exact: bool = True
 ) -> tuple[Network, Network]:
     """Two networks that can compute at once, with so many threads each. With OpenVINO they have their weights
-    in common. Raises ModelError as `load_network`.
+    in common. exact, and ModelError: as `load_network`.
     """
-    one, other = _on_cpu(path, runtime, threads, shape, exact=True, count=2)
+    one, other = _on_cpu(path, runtime, threads, shape, exact, count=2)
     return one, other
 
 

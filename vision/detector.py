@@ -22,7 +22,7 @@ from vision.geometry import squared, strict_nms
 from vision.graphs import mtcnn_graph
 from vision.proposals import Proposals, ProposalSettings
 from vision.pyramid import CELL_PX, FloatImage
-from vision.runtime import SMALL_THREADS, RuntimeName, has_vnni, load_network
+from vision.runtime import SMALL_THREADS, Network, RuntimeName, has_vnni, load_network
 
 Floats = NDArray[np.float64]
 
@@ -30,10 +30,12 @@ MAX_PATCHES = 600
 """Patches in one R-Net or O-Net call, and of one part of a search; more are dropped there, worst first."""
 MAX_PATCHES_WHOLE = 6_000
 """The same of a whole search: pictures of crowds have thousands, of which the worst may be faces."""
-MANY_PATCHES = 48
-"""From so many on R-Net is worth a second thread: a part of a search has fewer, a whole one hundreds..."""
-PATCHES_STEP = 16
-"""... and then comes in multiples of this, as a runtime prepares itself anew for every size of batch."""
+MANY_PATCHES = {24: 48, 48: 9}
+"""From so many on (by their side) R-Net and O-Net are worth a second thread: a part of a search and the faces
+that are followed are fewer..."""
+PATCHES_STEP = {24: (4, 16), 48: (2, 4)}
+"""... Patches come in multiples of the first of these, or of the second with two threads: a runtime prepares
+itself anew for every size of batch, and keeps what it has prepared."""
 BEYOND = -9.0
 """A place outside of every picture, far enough that nothing of it is blended in."""
 MAX_PYRAMIDS = 4
@@ -70,11 +72,7 @@ class Mtcnn:
         s = self._settings
         if s.min_face_px < CELL_PX:
             raise ValueError(f"min_face_px must be at least {CELL_PX}")
-        self._rnet = load_network(mtcnn_graph("rnet"), s.runtime, SMALL_THREADS, exact=s.exact)
-        self._rnet_whole = self._rnet
-        if s.threads != SMALL_THREADS:
-            self._rnet_whole = load_network(mtcnn_graph("rnet"), s.runtime, s.threads, exact=s.exact)
-        self._onet = load_network(mtcnn_graph("onet"), s.runtime, SMALL_THREADS, exact=s.exact)
+        self._rnet, self._onet = (self._few_and_many(name) for name in ("rnet", "onet"))
         self._rnet_score = s.rnet_score if s.rnet_score is not None else 0.7 if s.exact else 0.5
         self._proposals: dict[tuple[int, int, int], Proposals] = {}
 
@@ -125,7 +123,7 @@ class Mtcnn:
 
     def _reject(self, image: FloatImage | Image, boxes: Floats) -> Floats:
         """R-Net: (N, 4) squares -> those that look like a face, better placed."""
-        offsets, faces = _joined(self._run_rnet(_patches(image, some, 24)) for some in _chunks(boxes))
+        offsets, faces = _joined(_run(self._rnet, _patches(image, some, 24)) for some in _chunks(boxes))
         _check(faces)
         scores = faces[:, 1].astype(np.float64)
         moved = _shifted(boxes, offsets)
@@ -133,21 +131,25 @@ class Mtcnn:
         keep = keep[strict_nms(moved[keep], scores[keep], 0.7)]
         return np.asarray(squared(moved[keep]))
 
-    def _run_rnet(self, patches: FloatImage) -> list[NDArray[Any]]:
-        if len(patches) < MANY_PATCHES:
-            return self._rnet.run(patches)
-        outputs = self._rnet_whole.run(_rounded_up(patches, PATCHES_STEP))
-        return [values[: len(patches)] for values in outputs]
-
     def _describe(self, image: FloatImage | Image, boxes: Floats) -> tuple[Floats, Floats, Floats]:
         """O-Net: (N, 4) squares -> boxes (N, 4), scores (N,), landmarks (N, 5, 2)."""
-        offsets, points, faces = _joined(self._onet.run(_patches(image, some, 48)) for some in _chunks(boxes))
+        offsets, points, faces = _joined(
+            _run(self._onet, _patches(image, some, 48)) for some in _chunks(boxes)
+        )
         for values in (offsets, points, faces):
             _check(values)
         extent = boxes[:, 2:] - boxes[:, :2] + 1
         landmarks = np.stack([points[:, :5], points[:, 5:]], axis=2).astype(np.float64)
         landmarks = landmarks * extent[:, None] + boxes[:, None, :2] - 1
         return _shifted(boxes, offsets), faces[:, 1].astype(np.float64), landmarks
+
+    def _few_and_many(self, name: str) -> tuple[Network, Network]:
+        """A network for a few patches, and the same with more threads for many."""
+        s = self._settings
+        few = load_network(mtcnn_graph(name), s.runtime, SMALL_THREADS, exact=s.exact)
+        if s.threads == SMALL_THREADS:
+            return few, few
+        return few, load_network(mtcnn_graph(name), s.runtime, s.threads, exact=s.exact)
 
     def _proposals_for(self, shape: tuple[int, int], parts: int) -> Proposals:
         key = (*shape, parts)
@@ -180,6 +182,14 @@ def _joined(calls: Iterable[list[NDArray[Any]]]) -> list[NDArray[Any]]:
     return copies[0] if len(copies) == 1 else [np.concatenate(values) for values in zip(*copies, strict=True)]
 
 
+def _run(networks: tuple[Network, Network], patches: FloatImage) -> list[NDArray[Any]]:
+    """R-Net's or O-Net's outputs for patches (N, side, side, 3): by the one for few of them, or for many."""
+    side = patches.shape[1]
+    is_many = len(patches) >= MANY_PATCHES[side]
+    outputs = networks[is_many].run(_rounded_up(patches, PATCHES_STEP[side][is_many]))
+    return [values[: len(patches)] for values in outputs]
+
+
 def _shifted(boxes: Floats, offsets: NDArray[Any]) -> Floats:
     extent = boxes[:, 2:] - boxes[:, :2] + 1
     return np.asarray(boxes + offsets * np.tile(extent, 2))
@@ -200,10 +210,10 @@ def _patches(image: FloatImage | Image, boxes: Floats, side: int) -> FloatImage:
     if image.dtype == np.float32:
         x = np.where((x < 0) | (x > width - 1), BEYOND, x)
         y = np.where((y < 0) | (y > height - 1), BEYOND, y)
-    map_x = np.broadcast_to(x[:, None, :], (count, side, side)).reshape(count * side, side)
-    map_y = np.broadcast_to(y[:, :, None], (count, side, side)).reshape(count * side, side)
+    map_x, map_y = np.empty((2, count, side, side), np.float32)
+    map_x[:], map_y[:] = x[:, None, :], y[:, :, None]
     sampled = cv2.remap(
-        image, map_x.astype(np.float32), map_y.astype(np.float32), cv2.INTER_LINEAR,
+        image, map_x.reshape(-1, side), map_y.reshape(-1, side), cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT, borderValue=(127.5, 127.5, 127.5),
     )  # fmt: skip
     return np.asarray(sampled, np.float32).reshape(count, side, side, 3)

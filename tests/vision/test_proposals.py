@@ -13,7 +13,9 @@ from edge_node.capture.synthetic import SceneRenderer
 from vision.detections import Image
 from vision.errors import ModelError
 from vision.geometry import iou_matrix
+from vision.graphs import mtcnn_graph
 from vision.proposals import Proposals, ProposalSettings
+from vision.runtime import load_network
 
 FAST = ProposalSettings(
     min_face_px=24, scale_factor=0.709, score=0.6, exact=False, eight_bits=False, runtime="auto", threads=1
@@ -54,6 +56,33 @@ def test_candidates_close_together_are_kept_where_boxes_need_not_be_the_packages
     fast = Proposals(FAST, SHAPE, 1).of(picture)
     strict = Proposals(replace(FAST, exact=True), SHAPE, 1).of(picture.astype(np.float32))
     assert len(fast) > 1.05 * len(strict)
+
+
+def test_exact_cells_are_those_of_each_level_by_itself(picture: Image) -> None:
+    """Also at the end of levels of odd sizes, where the packed picture has half a gap in their last cells."""
+    image = picture.astype(np.float32)
+    proposals = Proposals(replace(FAST, exact=True), SHAPE, 1)
+    pyramid, again = proposals._pyramid, proposals._again
+    assert again is not None
+    packed = pyramid.pack(image)
+    offsets, faces = proposals._network.run(packed[None])
+    before = faces[0, 1].copy()
+    offsets, faces = again.compute(packed, 0, offsets[0], faces[0, 1])
+    alone = load_network(mtcnn_graph("pnet"), threads=1)
+    sure = odd = mended = 0
+    for level in pyramid.levels:
+        pixels = packed[level.top : level.top + level.height, level.left : level.left + level.width]
+        expected_offsets, expected = alone.run(np.ascontiguousarray(pixels)[None])
+        is_face = expected[0, 1] > 0.55
+        sure += int(is_face.sum())
+        odd += level.height % 2 + level.width % 2
+        np.testing.assert_allclose(faces[level.cells][is_face], expected[0, 1][is_face], atol=1e-5)
+        found = offsets[:, *level.cells][:, is_face]
+        np.testing.assert_allclose(found, expected_offsets[0][:, is_face], atol=1e-4)
+        mended += int((np.abs(before[level.cells] - faces[level.cells]) > 0.05).sum())
+    assert sure > 100
+    assert odd > 3
+    assert mended > 0
 
 
 def test_scores_that_are_no_numbers_are_no_empty_picture(picture: Image) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -21,14 +20,7 @@ from vision.detections import Detections, Image
 from vision.errors import ModelError
 from vision.geometry import iou_matrix, strict_nms
 from vision.graphs import Precision, centerface_graph
-from vision.runtime import (
-    SMALL_THREADS,
-    Network,
-    RuntimeName,
-    has_native_half,
-    load_network,
-    load_twins,
-)
+from vision.runtime import SMALL_THREADS, Network, RuntimeName, load_network, load_twins
 
 STRIDE_PX = 4
 """One cell of the outputs, in pixels of the network's picture."""
@@ -84,9 +76,8 @@ class CenterFaceSettings:
     """Of a close look."""
     overlap: float = 0.3
     """Of two boxes whose IoU exceeds this the weaker goes."""
-    precision: Precision | Literal["auto"] = "auto"
-    """Of the glance. auto: the processor's coarser floats where it has them, else eight bits. Close looks are
-    always made in floats, coarser ones where the processor has them."""
+    precision: Precision = "int8"
+    """Of the glance; close looks are always made in floats, coarser ones where the processor has them."""
     runtime: RuntimeName = "auto"
     threads: int = 0
     """Of the glance. 0: half of the processor, as the caller has work for the other half meanwhile."""
@@ -107,9 +98,7 @@ class CenterFace:
     def __init__(self, settings: CenterFaceSettings | None = None) -> None:
         self._settings = s = settings or CenterFaceSettings()
         path = centerface_graph("fp32")
-        is_coarse = s.precision == "auto" and s.runtime != "onnxruntime" and has_native_half()
-        self._path = path if is_coarse or s.precision == "fp32" else centerface_graph("int8")
-        self._is_exact = not is_coarse
+        self._path = centerface_graph(s.precision)
         self._networks: dict[tuple[int, int], Network] = {}
         self._begun: _Glance | None = None
         self._close = {
@@ -225,7 +214,7 @@ class CenterFace:
             shape = (1, size[1], size[0], 3)
             s = self._settings
             threads = s.threads or max(1, len(os.sched_getaffinity(0)) // 2)
-            self._networks[size] = load_network(self._path, s.runtime, threads, shape, self._is_exact)
+            self._networks[size] = load_network(self._path, s.runtime, threads, shape)
         return self._networks[size]
 
 

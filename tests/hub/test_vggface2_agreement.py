@@ -66,6 +66,20 @@ def test_the_graphs_give_what_the_description_says(
     assert cosines(expected, found).mean() >= bar
 
 
+def test_whole_numbers_are_read_without_strides(weights: Weights) -> None:
+    """OpenVINO leaves convolutions that have one in floats."""
+    graph = build_onnx(weights, "int8").graph
+    strides = [
+        list(attribute.ints)
+        for node in graph.node
+        if node.op_type == "Conv" and node.input[0] != "transpose2"
+        for attribute in node.attribute
+        if attribute.name == "strides"
+    ]
+    assert len(strides) == 52
+    assert strides == [[1, 1]] * 52
+
+
 @pytest.mark.models
 def test_the_published_definition_gives_what_the_description_says(
     weights: Weights, pixels: NDArray[np.uint8], expected: NDArray[np.float32]

@@ -14,7 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,6 +24,7 @@ import numpy as np
 from benchmarks.glass import running
 from benchmarks.interval import median_95
 from benchmarks.overload import theil_sen
+from benchmarks.resident import by_mapping, growth, resident
 from benchmarks.scenes import portraits, write_clip
 from edge_node.capture.portraits import Portrait
 from edge_node.capture.scene import Scenario
@@ -75,6 +76,8 @@ class Sample:
     p95_ms: float
     p99_ms: float
     rss_mb: float
+    anonymous_mb: float
+    file_mb: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ class Run:
     threads: dict[str, float]
     """Processor time by thread, in cores."""
     full_frame_rate: float
+    grown_mb: dict[str, float] = field(default_factory=dict)
+    """Resident memory by mapping, from the first sample to the last."""
 
     def middle(self, name: str) -> float:
         return float(median(getattr(s, name) for s in self.samples))
@@ -103,14 +108,12 @@ def measure(quick: bool = False, out: Path | None = None) -> dict[str, Any]:
         costs = _costs(folder, quick, out) if out is not None else {}
     analysis = median_95([s.analysis_fps for s in main.samples])
     share = median_95([s.cpu_cores for s in main.samples])
-    at_h = np.array([s.at_s for s in main.samples]) / 3600
     return {
         "analysis_per_s": round(analysis[0], 2),
         "analysis_per_s_lo": round(analysis[1], 2),
         "cpu_share_of_core": round(share[0], 2),
         "cpu_share_of_core_hi": round(share[2], 2),
-        "rss_mb": round(max(s.rss_mb for s in main.samples), 1),
-        "rss_mb_per_h": round(theil_sen(at_h, np.array([s.rss_mb for s in main.samples])), 2),
+        **_memory(main),
         "p50_ms": main.middle("p50_ms"),
         "p95_ms": main.middle("p95_ms"),
         "p99_ms": main.middle("p99_ms"),
@@ -129,6 +132,25 @@ def measure(quick: bool = False, out: Path | None = None) -> dict[str, Any]:
         "hub_shares_cores": not _spare_cores(2),
         "seconds": round(main.samples[-1].at_s, 1),
         "load_average": round(os.getloadavg()[0], 2),
+    }
+
+
+def _memory(run: Run) -> dict[str, Any]:
+    """The most, the slopes, and all samples: [seconds, resident, allocated, of files] in MB."""
+    at_h = np.array([s.at_s for s in run.samples]) / 3600
+
+    def slope(name: str) -> float:
+        return round(theil_sen(at_h, np.array([getattr(s, name) for s in run.samples])), 2)
+
+    return {
+        "rss_mb": round(max(s.rss_mb for s in run.samples), 1),
+        "rss_mb_per_h": slope("rss_mb"),
+        "anonymous_mb_per_h": slope("anonymous_mb"),
+        "memory_grown_mb": run.grown_mb,
+        "memory_samples": [
+            [round(s.at_s), *(round(mb, 1) for mb in (s.rss_mb, s.anonymous_mb, s.file_mb))]
+            for s in run.samples
+        ],
     }
 
 
@@ -215,11 +237,14 @@ def _sampled(rig: Rig, seconds: float, every_s: float) -> Run:
     first = before = counters(rig)
     begun = started = time.monotonic()
     threads_before = thread_seconds(rig.node.pid)
-    samples = []
+    samples: list[Sample] = []
+    mapped_before: dict[str, float] = {}
     while time.monotonic() - begun < seconds:
         time.sleep(every_s)
         after, now = counters(rig), time.monotonic()
         delays, elapsed = rig.state()["latency_ms"], now - started
+        memory = resident(rig.node.pid)
+        mapped_before = mapped_before or by_mapping(rig.node.pid)
         samples.append(
             Sample(
                 now - begun,
@@ -227,7 +252,8 @@ def _sampled(rig: Rig, seconds: float, every_s: float) -> Run:
                 rate("veilcast_frames_analyzed_total", before, after, elapsed),
                 (_released(after) - _released(before)) / elapsed,
                 (after["cpu_s"] - before["cpu_s"]) / elapsed,
-                delays["p50"], delays["p95"], delays["p99"], rss_mb(rig.node.pid),
+                delays["p50"], delays["p95"], delays["p99"],
+                memory.rss_mb, memory.anonymous_mb, memory.file_mb,
             )
         )  # fmt: skip
         before, started = after, now
@@ -235,7 +261,9 @@ def _sampled(rig: Rig, seconds: float, every_s: float) -> Run:
         name: round((total - threads_before.get(name, 0.0)) / (started - begun), 3)
         for name, total in thread_seconds(rig.node.pid).items()
     }
-    return Run(samples, dict(sorted(spent.items(), key=lambda item: -item[1])), late_share(first, before))
+    grown = growth(mapped_before, by_mapping(rig.node.pid))
+    spent = dict(sorted(spent.items(), key=lambda item: -item[1]))
+    return Run(samples, spent, late_share(first, before), grown)
 
 
 def _spare_cores(taken: int) -> set[int]:
@@ -293,10 +321,3 @@ def late_share(before: dict[str, float], after: dict[str, float]) -> float:
     total = _released(after) - _released(before)
     covered = _released(after, "covered") - _released(before, "covered")
     return round(1 - covered / total, 5) if total else 0.0
-
-
-def rss_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0

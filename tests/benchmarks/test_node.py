@@ -50,6 +50,7 @@ def test_only_frames_that_were_covered_count_as_pictures() -> None:
 
 def test_a_run_is_told_by_its_middle_sample() -> None:
     samples = [
-        Sample(float(i), 25.0, fps, 25.0, 1.0, 50.0, 80.0, 100.0, 400.0) for i, fps in enumerate((9, 24, 25))
+        Sample(float(i), 25.0, fps, 25.0, 1.0, 50.0, 80.0, 100.0, 400.0, 250.0, 150.0)
+        for i, fps in enumerate((9, 24, 25))
     ]
     assert Run(samples, {}, 0.0).middle("analysis_fps") == 24.0

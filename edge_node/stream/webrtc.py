@@ -66,13 +66,19 @@ class LiveViewer(Protocol):
 class Lane:
     """One codec: its encoder, rate, keyframe wishes and viewers. `code` runs in the encoding thread."""
 
-    def __init__(self, codec: VideoCodec, call: LoopCaller, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        codec: VideoCodec,
+        call: LoopCaller,
+        now: Callable[[], float],
+        choice: EncoderChoice | None = None,
+    ) -> None:
         self.codec = codec
         self.viewers: tuple[LiveViewer, ...] = ()
         """Replaced as a whole, never changed: both threads may walk through it."""
         self.encoded = 0
         self.bitrate_bps = 0
-        self._choice = EncoderChoice(codec)
+        self._choice = choice or EncoderChoice(codec)
         self._rate = RateControl()
         self._gate = KeyframeGate()
         self._gate_lock = threading.Lock()
@@ -128,11 +134,11 @@ class Lane:
         target = self._rate.step(limits_bps, (width, height), fps, self._now(), ceiling_bps)
         self.bitrate_bps = target.bitrate_bps
         wanted = (target.width, target.height, target.bitrate_bps)
-        encoder = self._encoder
-        if encoder is not None:
-            shape = encoder.shape
+        if self._encoder is not None:
+            shape = self._encoder.shape
             if (shape.width, shape.height, shape.bitrate_bps) == wanted:
-                return encoder
+                return self._encoder
+        self._encoder = None  # first: one for 720p holds 27 MB
         self._encoder = self._choice.open(Shape(*wanted, fps=fps))
         return self._encoder
 

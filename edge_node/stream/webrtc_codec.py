@@ -101,6 +101,8 @@ class Encoder:
         except (FFmpegError, ValueError) as exc:
             raise EncoderFault(f"{kind.name} does not open ({type(exc).__name__})") from exc
         self._context = context
+        self._planes = np.empty((shape.height * 3 // 2, shape.width), np.uint8)
+        """Written anew for each picture, and copied by PyAV before the encoder sees it."""
 
     def encode(self, image: Image, pts: int, keyframe: bool) -> tuple[bytes, bool]:
         """One picture (H, W, 3) uint8 BGR of any size at `pts` (1/90000 s).
@@ -108,8 +110,8 @@ class Encoder:
         Returns the coded frame, b"" where the encoder left it out to keep its rate, and whether it is a
         keyframe: one that can be shown without any other.
         """
-        planes = cv2.cvtColor(_fitted(image, self.shape), cv2.COLOR_BGR2YUV_I420)
-        frame = av.VideoFrame.from_ndarray(np.asarray(planes, np.uint8), format="yuv420p")
+        cv2.cvtColor(_fitted(image, self.shape), cv2.COLOR_BGR2YUV_I420, dst=self._planes)
+        frame = av.VideoFrame.from_ndarray(self._planes, format="yuv420p")
         frame.pts, frame.time_base = pts, Fraction(1, CLOCK)
         frame.pict_type = PictureType.I if keyframe else PictureType.NONE
         try:

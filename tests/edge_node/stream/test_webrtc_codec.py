@@ -82,3 +82,10 @@ def test_hardware_that_codes_nothing_is_passed_over() -> None:
 def test_a_shape_that_cannot_be_coded_is_told() -> None:
     with pytest.raises(EncoderFault, match="libx264"):
         EncoderChoice(VideoCodec.H264, ()).open(Shape(0, 0, 500_000, 25.0))
+
+
+def test_pyav_copies_the_planes_that_the_encoder_writes_anew() -> None:
+    planes = np.full((90 * 3 // 2, 160), 200, np.uint8)
+    frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+    planes[:] = 0
+    assert (frame.to_ndarray() == 200).all()

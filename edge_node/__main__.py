@@ -20,7 +20,7 @@ from edge_node.bench_report import show
 from edge_node.capture.listing import everything
 from edge_node.config import NodeSettings
 from edge_node.errors import NodeError
-from edge_node.memory import share_arenas
+from edge_node.memory import map_frames, share_arenas
 from edge_node.node import Node
 from edge_node.privacy.veil import WEAK_STYLES, Style
 from protocol.errors import KeyFileError, SettingsError
@@ -70,6 +70,7 @@ def run(
         settings = _with_options(settings, source, once, record, port)
         settings = _with_style(settings, style, allow_weak)
         share_arenas()
+        map_frames()
         asyncio.run(_stream(settings))
     except (NodeError, VisionError, KeyFileError, SettingsError) as exc:
         typer.echo(f"veilcast-node: {exc}", err=True)

@@ -1,8 +1,8 @@
 """What the C library keeps of freed memory: kept together, and handed back to the system.
 
-Forty threads allocate and free pictures; what glibc keeps between them grows: by 240 MB an hour, measured
-over twenty minutes, and no object of Python's is behind it. Called by `edge_node.__main__` and
-`edge_node.node`.
+Forty threads allocate and free pictures, and the encoder is opened anew whenever its rate changes: what glibc
+keeps between them grew by 100 MB an hour, and no object of Python's is behind it. Called by
+`edge_node.__main__` and `edge_node.node`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,26 @@ EVERY_S = 60.0
 ARENAS = 2
 """Two cores rarely allocate at once. With eight a core, glibc's own choice, a node grew from 491 to 541 MB
 in its first minute; with these from 440 to 448."""
-M_ARENA_MAX = -8
+MAPPED_BYTES = 2 << 20
+"""Frames (2.8 MB at 720p) and what an encoder holds (27 MB in some ten blocks) are larger. They are freed by
+another thread and up to half a second later, or when the rate changes: between small blocks they would leave
+holes (docs/adr/0031-large-blocks-apart.md)."""
+TRIM_BYTES = 16 << 20
+"""What a store may keep free at its end. glibc chooses it by itself only as long as it chooses MAPPED_BYTES
+too; at its first value, 128 kB, many a free would shrink a store that grows again at once. A frame that finds
+room there is not mapped, which would take 1.4 ms of the processor for its pages."""
+M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -8, -3, -1
 """Of malloc.h."""
+
+
+def map_frames() -> bool:
+    """Have no store grow for a frame or an encoder: a block of that size that finds no room is mapped by
+    itself and goes back once it is free. glibc raises that size to 32 MB by itself when it sees such blocks
+    freed. False where the C library has no such settings."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    return bool(mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)) and bool(mallopt(M_TRIM_THRESHOLD, TRIM_BYTES))
 
 
 def share_arenas() -> bool:

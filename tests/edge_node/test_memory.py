@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from edge_node.memory import ARENAS, give_back, share_arenas
+from edge_node.memory import ARENAS, give_back, map_frames, share_arenas
 
 SCATTERED = """
 from pathlib import Path
@@ -65,3 +65,31 @@ def test_many_threads_share_few_arenas() -> None:
         pytest.skip("this C library has no mallopt")
     done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True)
     assert 1 <= done.stdout.count("<heap nr=") <= ARENAS
+
+
+FRAMES = """
+from pathlib import Path
+from edge_node.memory import map_frames
+
+def resident_kb():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+assert map_frames()
+large = bytearray(30_000_000)  # once such a block is free, glibc would keep smaller ones among the others
+del large
+frames, between = [], []
+for _ in range(30):
+    frames.append(bytearray(2_764_800))
+    between.append(bytearray(100_000))
+full = resident_kb()
+del frames
+print(full - resident_kb())
+"""
+
+
+def test_a_frame_that_is_free_goes_back_at_once_whatever_lies_beside_it() -> None:
+    if not map_frames():
+        pytest.skip("this C library has no mallopt")
+    done = subprocess.run([sys.executable, "-c", FRAMES], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 70_000, "kB"

@@ -87,7 +87,7 @@ class Analyzer:
         self._stillness = Stillness()
         self._observations: tuple[Observation, ...] = ()
         """Of the last analysis: one for each path that the tracker predicts, in its order."""
-        self._analyses = 0
+        self._analyses = self._seq = 0
         self._urgent_parts = PARTS
         self._finder = finder
         self._is_still = False
@@ -118,8 +118,9 @@ class Analyzer:
                 self._liveness.reset()
         predicted = self._tracker.predict(now)
         is_eventful = self._urgent_parts > 0 or self._leap(predicted) > FAST_LEAP
+        is_still = self._finder is not None and self._stillness.is_still(image, predicted)
         effort = self._effort.for_frame(
-            frame.seq, age_s, is_eventful, lambda: self._is_calm(image, predicted)
+            frame.seq, age_s, is_eventful, lambda: is_still and self._is_settled(self._observations)
         )
         if self._finder is not None and effort.glance is Glance.NOW:
             self._finder.begin(image)
@@ -130,6 +131,15 @@ class Analyzer:
         observations = self._tracker.step(
             now, refined, scanned, found, look=lambda box: signature(image, box)
         )
+        # Of a frame after the one before, in which nothing has changed since that was glanced at.
+        is_calm = (
+            is_still
+            and frame.seq == self._seq + 1
+            and not (is_cut or is_eventful)
+            and [o.path for o in observations] == [o.path for o in self._observations]
+            and self._is_settled(observations)
+        )
+        self._seq = frame.seq
         self._observations = observations
         self._analyses += 1
         self._is_still = found is not None and all(
@@ -140,7 +150,7 @@ class Analyzer:
             observations = self._liveness.judge(image, observations, now)
             suspected = self._liveness.suspected
         width = image.shape[1]
-        return Analysis(frame.seq, frame.captured_at, observations, is_cut, suspected, frame_width=width)
+        return Analysis(frame.seq, frame.captured_at, observations, is_cut, suspected, width, is_calm)
 
     def _refine(self, image: Image, predicted: NDArray[np.float32]) -> Detections:
         """MTCNN's refining network on the predicted boxes, one row each. A face that it did not confirm last
@@ -168,15 +178,11 @@ class Analyzer:
         size = np.maximum((before[:, 2:] - before[:, :2]).max(axis=1), 1.0)
         return float((np.abs(way).max(axis=1) / size).max())
 
-    def _is_calm(self, image: Image, predicted: NDArray[np.float32]) -> bool:
-        """Whether a glance at this frame would show nobody new: MTCNN has confirmed all who are followed, the
-        last glance promised nobody else, and nothing has changed since but around them."""
+    def _is_settled(self, observations: tuple[Observation, ...]) -> bool:
+        """Whether MTCNN has confirmed all who are followed, and the last glance promised nobody else."""
         if self._finder is None or not self._finder.is_quiet:
             return False
-        is_settled = all(
-            o.state is TrackState.CONFIRMED and o.evidence in BY_MTCNN for o in self._observations
-        )
-        return is_settled and self._stillness.is_still(image, predicted)
+        return all(o.state is TrackState.CONFIRMED and o.evidence in BY_MTCNN for o in observations)
 
     def _is_worth_refining(self, last: Observation) -> bool:
         is_mtcnns = last.evidence in BY_MTCNN

@@ -53,6 +53,7 @@ class ReleaseSettings(Struct, frozen=True, forbid_unknown_fields=True):
     lookback_ms: Milliseconds = 60.0
     max_gap_ms: Annotated[float, Meta(ge=20.0, le=5_000.0)] = 250.0
     lookback_analyses: Annotated[float, Meta(ge=0.0, le=5.0)] = 1.9
+    calm_lookback_analyses: Annotated[float, Meta(ge=0.9, le=5.0)] = 0.9
 
 
 class VeilSettings(Struct, frozen=True, forbid_unknown_fields=True):

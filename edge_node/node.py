@@ -170,6 +170,7 @@ class Node:
                     max_delay_s=release.max_delay_ms / 1000,
                     lookback_s=release.lookback_ms / 1000,
                     lookback_analyses=release.lookback_analyses,
+                    calm_lookback_analyses=release.calm_lookback_analyses,
                 )
             ),
             Timeline(

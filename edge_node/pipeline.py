@@ -187,6 +187,7 @@ class ReleaseStage:
                 self._buffer.push(item)
             case Analysis():
                 self._timeline.add(item)
+                self._buffer.note(item.at, item.is_calm)
             case SourceGone():
                 self._gone = item
             case SourceBack():

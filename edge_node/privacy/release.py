@@ -14,6 +14,8 @@ from edge_node.frames import RawFrame, ReleaseReason
 DISORDER_S = 5.0
 """A frame whose source time lies this much or less before an earlier frame's is out of order; one further
 back comes from a clock that was set."""
+CALM_AFTER_S = 0.5
+"""So long every analysis must have been calm before a frame is captured that waits for less."""
 PACE_SHARE = 0.1
 """Weight of the newest interval in the pace of the analyses."""
 
@@ -30,6 +32,9 @@ class ReleaseSettings:
     lookback_analyses: float = 0.0
     """And for so many analyses, at the pace that they come in: who appears is seldom seen at the first, so
     a slower machine looks back further. Half of `max_delay_s` at most."""
+    calm_lookback_analyses: float | None = None
+    """For so many analyses, and none of the rest of the look-back, waits a frame that came when it had been
+    calm for a while, as long as it stays calm: nobody can have come into view. None: like any other."""
     capacity: int = 48
     """Frames held at most (a 1080p frame takes 6 MB). When full the oldest leaves fully veiled."""
 
@@ -54,6 +59,8 @@ class ReleaseBuffer:
         """Numbers of waiting frames."""
         self._analyzed_at = float("-inf")
         self._analysis_every_s = 0.0
+        self._calm_since: float | None = None
+        """Capture time of the first of the analyses in a row that were calm, up to the newest."""
 
     def __len__(self) -> int:
         return len(self._frames) + len(self._overflowed)
@@ -80,6 +87,13 @@ class ReleaseBuffer:
             self._overflowed.append(self._frames.popleft())
             self._disordered.discard(self._overflowed[-1].seq)
 
+    def note(self, at: float, is_calm: bool) -> None:
+        """An analysis of the frame captured then is done; told of all, in order."""
+        if not is_calm:
+            self._calm_since = None
+        elif self._calm_since is None:
+            self._calm_since = at
+
     def poll(self, now: float, covered_until: float, is_last: bool = False) -> list[Release]:
         """The frames that leave now, in order.
 
@@ -87,11 +101,11 @@ class ReleaseBuffer:
         no later analysis will come and the look-back is cut short.
         """
         self._note_pace(covered_until)
-        lookback_s = 0.0 if is_last else self._lookback_s
         released = [Release(f, ReleaseReason.LATE) for f in self._overflowed]
         self._overflowed.clear()
         while self._frames:
             frame = self._frames[0]
+            lookback_s = 0.0 if is_last else self._lookback_of(frame)
             if frame.captured_at + lookback_s <= covered_until:
                 reason = ReleaseReason.COVERED
             elif now - frame.captured_at >= self._settings.max_delay_s:
@@ -106,10 +120,14 @@ class ReleaseBuffer:
             released.append(Release(self._frames.popleft(), reason))
         return released
 
-    @property
-    def _lookback_s(self) -> float:
+    def _lookback_of(self, frame: RawFrame) -> float:
         s = self._settings
-        return max(s.lookback_s, min(s.lookback_analyses * self._analysis_every_s, s.max_delay_s / 2))
+        full_s = max(s.lookback_s, min(s.lookback_analyses * self._analysis_every_s, s.max_delay_s / 2))
+        if s.calm_lookback_analyses is None or self._calm_since is None:
+            return full_s
+        if frame.captured_at < self._calm_since + CALM_AFTER_S:
+            return full_s
+        return min(full_s, s.calm_lookback_analyses * self._analysis_every_s)
 
     def _note_pace(self, covered_until: float) -> None:
         if covered_until <= self._analyzed_at:

@@ -30,6 +30,8 @@ class Stillness:
 
     def __init__(self) -> None:
         self._seen: Gray | None = None
+        self._asked: tuple[Image, Gray] | None = None
+        """The picture that `is_still` was last asked about."""
 
     def reset(self) -> None:
         """What was seen says nothing about the next picture."""
@@ -38,6 +40,7 @@ class Stillness:
     def is_still(self, image: Image, followed_xyxy: NDArray[np.float32]) -> bool:
         """Whether nothing has changed since `saw` but around the followed faces (N, 4). image: (H, W, 3)."""
         small = _cells_of(image)
+        self._asked = image, small
         if self._seen is None or self._seen.shape != small.shape:
             return False
         has_changed = np.abs(small - self._seen) > CHANGED
@@ -51,7 +54,10 @@ class Stillness:
 
     def saw(self, image: Image) -> None:
         """This picture is being looked at."""
-        self._seen = _cells_of(image)
+        if self._asked is not None and self._asked[0] is image:
+            self._seen = self._asked[1]
+        else:
+            self._seen = _cells_of(image)
 
 
 def _cells_of(image: Image) -> Gray:

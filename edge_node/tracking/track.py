@@ -75,3 +75,5 @@ class Analysis:
     """Faces that look like a photo or a screen held up; they are not trusted."""
     frame_width: int | None = None
     """Pixels, where known."""
+    is_calm: bool = False
+    """Nobody can have come into view: all were confirmed, and nothing else was promised or has changed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,14 +44,19 @@ class Rig:
     """A release stage with one sink and leases that the test sets."""
 
     def __init__(
-        self, max_delay_s: float = 0.3, sinks: int = 1, max_gap_s: float = 1.0, keeps_all: bool = False
+        self,
+        max_delay_s: float = 0.3,
+        sinks: int = 1,
+        max_gap_s: float = 1.0,
+        keeps_all: bool = False,
+        release: ReleaseSettings | None = None,
     ) -> None:
         self.sinks = [Sink() for _ in range(sinks)]
         self.leases = Leases(session=1)
         self.metrics = Metrics()
         self.drained = 0
         self.stage = ReleaseStage(
-            ReleaseBuffer(ReleaseSettings(max_delay_s=max_delay_s)),
+            ReleaseBuffer(release or ReleaseSettings(max_delay_s=max_delay_s)),
             Timeline(TimelineSettings(max_gap_s=max_gap_s)),
             lambda: self.leases,
             VeilSettings(captions=False),
@@ -320,9 +326,9 @@ class Followed:
         for _ in range(3 * PARTS):
             self.next()
 
-    def next(self, image: Image | None = None) -> None:
+    def next(self, image: Image | None = None) -> Analysis:
         self.seq += 1
-        self.analyzer.analyze(raw_frame(self.seq, 1.0 + self.seq * 0.04, image))
+        return self.analyzer.analyze(raw_frame(self.seq, 1.0 + self.seq * 0.04, image))
 
     def glances(self, *images: Image | None) -> list[int]:
         """How often each of these frames is glanced at."""
@@ -371,6 +377,50 @@ def test_nobody_looks_away_where_a_glance_promised_somebody() -> None:
     followed = Followed()
     followed.finder.is_quiet = False
     assert followed.glances(*[None] * 4) == [1] * 4
+
+
+def test_an_analysis_is_calm_where_all_are_confirmed_and_nothing_else_is_promised_or_changes() -> None:
+    followed = Followed()
+    assert all(followed.next().is_calm for _ in range(6))
+    left, top = int(FACE[0]), int(FACE[1])
+    assert followed.next(room(left, top, 20)).is_calm, "those who are followed may move"
+
+
+def test_no_analysis_is_calm_when_somebody_may_have_come_or_gone() -> None:
+    followed = Followed()
+    assert not followed.next(room(120, 10, 12)).is_calm, "something changed"
+    followed = Followed()
+    followed.finder.is_quiet = False
+    assert not followed.next().is_calm, "somebody was promised"
+    followed = Followed()
+    followed.seq += 1
+    assert not followed.next().is_calm, "a frame was left out"
+    followed = Followed()
+    followed.detector.refines, followed.detector.faces = False, Detections.none()
+    assert not followed.next().is_calm, "a face was not confirmed"
+    followed = Followed()
+    followed.finder.faces = detections((120.0, 10.0, 140.0, 30.0))
+    assert not followed.next().is_calm, "somebody joined"
+    followed = Followed()
+    assert not followed.next(np.full((120, 160, 3), 250, np.uint8)).is_calm, "the shot changed"
+
+
+def test_without_a_veil_only_detector_nothing_is_calm() -> None:
+    detector = FakeDetector()
+    analyzer = Analyzer(detector, Tracker(), AnalysisSettings())
+    assert not any(analyzer.analyze(raw_frame(n, 1.0 + n * 0.04)).is_calm for n in range(1, 40))
+
+
+def test_the_release_is_told_of_each_analysis_whether_it_was_calm() -> None:
+    settings = ReleaseSettings(
+        max_delay_s=20.0, lookback_s=0.19, lookback_analyses=1.9, calm_lookback_analyses=0.9
+    )
+    for is_calm, left in ((True, 39), (False, 35)):
+        rig, begun = Rig(release=settings), time.monotonic()
+        for n in range(40):
+            at = begun + n * 0.04
+            rig.step(raw_frame(n, at, picture()), replace(analysis(at), is_calm=is_calm))
+        assert len(rig.sinks[0].frames) == left
 
 
 def test_a_frame_that_comes_out_of_order_does_not_mislead_the_tracker() -> None:

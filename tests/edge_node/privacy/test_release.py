@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from hypothesis import given
@@ -107,3 +108,39 @@ def test_a_camera_whose_clock_was_set_is_not_out_of_order_for_ever() -> None:
         buffer.push(replace(raw_frame(seq, 3_600.0 + 0.04 * seq), pts_s=0.04 * seq))
     released = buffer.poll(3_600.2, covered_until=3_600.2)
     assert {r.reason for r in released} == {ReleaseReason.COVERED}
+
+
+CALM = ReleaseSettings(lookback_analyses=1.9, lookback_s=0.06, calm_lookback_analyses=0.9)
+
+
+def delays(is_calm: Callable[[int], bool], settings: ReleaseSettings = CALM, count: int = 80) -> list[int]:
+    """After how many analyses more than its own each frame leaves; 25 a second, all analyzed in time."""
+    buffer, left = ReleaseBuffer(settings), {}
+    for n in range(count):
+        at = n * 0.04
+        buffer.push(raw_frame(n, at))
+        buffer.note(at, is_calm(n))
+        for release in buffer.poll(at + 0.02, at):
+            left[release.frame.seq] = n - release.frame.seq
+    return [left[n] for n in sorted(left)]
+
+
+def test_in_a_calm_scene_a_frame_waits_for_one_analysis_after_its_own() -> None:
+    found = delays(lambda n: True)
+    assert found[:10] == [2] * 10, "only after a while"
+    assert set(found[40:]) == {1}
+
+
+def test_one_analysis_that_is_not_calm_holds_back_every_frame_that_waits() -> None:
+    found = delays(lambda n: n != 60)
+    assert found[58] == 1
+    assert found[59:73] == [2] * 14, "the one before it, itself, and those of half a second"
+    assert found[75] == 1
+
+
+def test_where_calm_and_unrest_take_turns_the_look_back_stays_whole() -> None:
+    assert set(delays(lambda n: n % 10 > 0)) == {2}
+
+
+def test_without_the_setting_a_calm_frame_waits_like_any_other() -> None:
+    assert set(delays(lambda n: True, replace(CALM, calm_lookback_analyses=None))) == {2}

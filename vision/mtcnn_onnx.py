@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from vision.model_store import MTCNN_WEIGHTS, asset_path, read_joblib_arrays
+from vision.onnx_nodes import Nodes
 
-OPSET = 17
 Array = NDArray[np.float32]
 
 
@@ -29,27 +29,16 @@ def graph_of(name: str) -> bytes:
     return bytes(builder(weights).SerializeToString())
 
 
-class _Graph:
+class _Graph(Nodes):
     """Appends nodes to a chain that starts at the picture."""
 
     def __init__(self, name: str, side: int | None) -> None:
+        super().__init__()
         self._name = name
-        self._nodes: list[Any] = []
-        self._constants: list[Any] = []
         self._outputs: list[Any] = []
         shape = ["n", side or "h", side or "w", 3]
         self._input = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, shape)
-        self.at = self._node("Transpose", ["pixels"], perm=[0, 3, 1, 2])
-
-    def _node(self, kind: str, inputs: list[str], **attributes: Any) -> str:
-        output = f"{kind.lower()}{len(self._nodes)}"
-        self._nodes.append(helper.make_node(kind, inputs, [output], **attributes))
-        return output
-
-    def _constant(self, value: Array) -> str:
-        name = f"w{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
+        self.at = self.add("Transpose", ["pixels"], perm=[0, 3, 1, 2])
 
     def first_conv(self, kernel: Array, bias: Array) -> None:
         """The convolution of normalized RGB, rewritten for plain BGR pixels.
@@ -60,14 +49,14 @@ class _Graph:
         self.conv(kernel[:, :, ::-1] / np.float32(128), bias - shift)
 
     def conv(self, kernel_hwio: Array, bias: Array, output: bool = False) -> str:
-        kernel = self._constant(kernel_hwio.transpose(3, 2, 0, 1))
-        value = self._node("Conv", [self.at, kernel, self._constant(bias)])
+        kernel = self.constant(kernel_hwio.transpose(3, 2, 0, 1))
+        value = self.add("Conv", [self.at, kernel, self.constant(bias)])
         if not output:
             self.at = value
         return value
 
     def dense(self, weights: Array, bias: Array, output: bool = False) -> str:
-        value = self._node("Gemm", [self.at, self._constant(weights), self._constant(bias)])
+        value = self.add("Gemm", [self.at, self.constant(weights), self.constant(bias)])
         if not output:
             self.at = value
         return value
@@ -75,31 +64,27 @@ class _Graph:
     def prelu(self, slope: Array) -> None:
         flat = slope.reshape(-1)
         shaped = flat.reshape(-1, 1, 1) if slope.ndim == 3 else flat
-        self.at = self._node("PRelu", [self.at, self._constant(shaped)])
+        self.at = self.add("PRelu", [self.at, self.constant(shaped)])
 
     def pool(self, size: int, same: bool) -> None:
-        self.at = self._node(
+        self.at = self.add(
             "MaxPool", [self.at], kernel_shape=[size, size], strides=[2, 2],
             auto_pad="SAME_UPPER" if same else "VALID",
         )  # fmt: skip
 
     def flatten(self) -> None:
         """(N, C, H, W) to rows in the order width, height, channel: the package's Permute."""
-        self.at = self._node("Transpose", [self.at], perm=[0, 3, 2, 1])
-        self.at = self._node("Flatten", [self.at])
+        self.at = self.add("Transpose", [self.at], perm=[0, 3, 2, 1])
+        self.at = self.add("Flatten", [self.at])
 
     def output(self, name: str, value: str, shape: list[str | int], softmax_axis: int | None = None) -> None:
         if softmax_axis is not None:
-            value = self._node("Softmax", [value], axis=softmax_axis)
-        self._nodes.append(helper.make_node("Identity", [value], [name]))
+            value = self.add("Softmax", [value], axis=softmax_axis)
+        self.add("Identity", [value], name)
         self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
     def model(self) -> onnx.ModelProto:
-        graph = helper.make_graph(self._nodes, self._name, [self._input], self._outputs, self._constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
-        model.ir_version = 9
-        onnx.checker.check_model(model)
-        return model
+        return self.checked(self._name, [self._input], self._outputs)
 
 
 def _pnet(w: list[Array]) -> onnx.ModelProto:

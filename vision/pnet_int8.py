@@ -11,18 +11,17 @@ convolution and the pooling after it become four convolutions of blocks, one for
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from vision.model_store import MTCNN_WEIGHTS, asset_path, read_joblib_arrays
+from vision.onnx_nodes import Nodes
 from vision.quantize import ACTIVATION_LEVELS, Range, rounded_together
 
-OPSET = 17
 BLOCK_PX = 2
 WEIGHT_LEVELS = 127
 RANGES: Sequence[Range] = ((-1.4, 6.5), (-4.3, 7.0), (-3.4, 10.8))
@@ -50,26 +49,22 @@ def _model(w: list[Floats]) -> onnx.ModelProto:
     biases = [w[1], w[4], w[7], np.concatenate([w[10], w[12][1:] - w[12][:1]])]
     slopes = [w[2], w[5], w[8]]
     whole, scales = zip(*_rounded(kernels, biases, slopes), strict=True)
-    chain = _Chain()
-    blocks = chain.add("Transpose", ["blocks"], perm=[0, 3, 1, 2])
-    blocks = chain.add(
-        "DequantizeLinear", [blocks, chain.constant(np.float32(PIXEL)), chain.constant(np.uint8(0))]
-    )
+    g = _Graph()
+    blocks = g.add("Transpose", ["blocks"], perm=[0, 3, 1, 2])
+    blocks = g.add("DequantizeLinear", [blocks, g.constant(np.float32(PIXEL)), g.constant(np.uint8(0))])
     # conv((x - 127.5) / 128) of pixels: the shift goes into the bias.
     shift = (whole[0] * scales[0]).sum(axis=(0, 1, 2)) * np.float32(127.5 / 128)
     places = [
-        chain.layer(blocks, kernel, scales[0], biases[0] - shift, slopes[0], RANGES[0])
+        g.layer(blocks, kernel, scales[0], biases[0] - shift, slopes[0], RANGES[0])
         for kernel in _kernels_of_blocks(whole[0])
     ]
-    x = chain.rounded(
-        chain.add("Max", [chain.add("Max", places[:2]), chain.add("Max", places[2:])]), RANGES[0]
-    )
+    x = g.rounded(g.add("Max", [g.add("Max", places[:2]), g.add("Max", places[2:])]), RANGES[0])
     for n in (1, 2):
-        x = chain.layer(x, _oihw(whole[n]), scales[n], biases[n], slopes[n], RANGES[n])
-    heads = chain.conv(x, _oihw(whole[3]), scales[3], biases[3])
-    chain.split(heads, ["offsets", "logits"], [4, 1])
-    chain.add("Sigmoid", ["logits"], "faces")
-    return chain.model()
+        x = g.layer(x, _oihw(whole[n]), scales[n], biases[n], slopes[n], RANGES[n])
+    heads = g.conv(x, _oihw(whole[3]), scales[3], biases[3])
+    g.split(heads, ["offsets", "logits"], [4, 1])
+    g.add("Sigmoid", ["logits"], "faces")
+    return g.model()
 
 
 def _rounded(
@@ -126,28 +121,14 @@ def _oihw(kernel_hwio: NDArray[np.int8]) -> NDArray[np.int8]:
     return np.ascontiguousarray(kernel_hwio.transpose(3, 2, 0, 1))
 
 
-class _Chain:
-    """Collects nodes and constants."""
-
-    def __init__(self) -> None:
-        self._nodes: list[Any] = []
-        self._constants: list[Any] = []
-
-    def add(self, kind: str, inputs: list[str], name: str = "", **attributes: Any) -> str:
-        name = name or f"{kind.lower()}{len(self._nodes)}"
-        self._nodes.append(helper.make_node(kind, inputs, [name], **attributes))
-        return name
+class _Graph(Nodes):
+    """Convolutions of whole numbers."""
 
     def split(self, value: str, names: list[str], sizes: list[int]) -> None:
         """Channels of a value as several."""
-        self._nodes.append(
+        self.nodes.append(
             helper.make_node("Split", [value, self.constant(np.array(sizes, np.int64))], names, axis=1)
         )
-
-    def constant(self, value: Any) -> str:
-        name = f"c{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.asarray(value), name))
-        return name
 
     def conv(self, value: str, whole_oihw: NDArray[np.int8], scale: Floats, bias: Floats) -> str:
         names = [self.constant(v) for v in (whole_oihw, scale, np.zeros(len(scale), np.int8))]
@@ -181,8 +162,4 @@ class _Chain:
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", channels, "rows", "columns"])
             for name, channels in (("offsets", 4), ("faces", 1))
         ]
-        graph = helper.make_graph(self._nodes, "pnet-int8", [taken], given, self._constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
-        model.ir_version = 9
-        onnx.checker.check_model(model)
-        return model
+        return self.checked("pnet-int8", [taken], given)

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from vision.errors import ModelError
 from vision.model_store import DLIB_FACE_MODEL, asset_path, built
+from vision.onnx_nodes import Nodes
 
 FORMAT = 1
 """Part of the cached file's name: raise it when the graph changes."""
-OPSET = 17
 CHIP_PX = 150
 MAX_FLOATS = 8_000_000
 """Elements of one tensor: the largest of this file has 590,000. Keeps a damaged file from asking for more."""
@@ -194,27 +194,20 @@ def _read_dense(source: _Source) -> Array:
     return parameters.reshape(inputs, outputs)
 
 
-class _Graph:
+class _Graph(Nodes):
     """A chain with shortcuts. Follows each value's shape, since shortcuts fit only after padding."""
 
     def __init__(self, mean_rgb: Array) -> None:
-        self._nodes: list[Any] = []
-        self._constants: list[Any] = []
+        super().__init__()
         self._at, self._channels, self._side = "pixels", 3, CHIP_PX
         self._shortcut = (self._at, self._channels, self._side)
         self._pending: tuple[Array, Array, list[int], list[int]] | None = None
         self._node("Transpose", [self._at], perm=[0, 3, 1, 2])
-        self._node("Sub", [self._at, self._constant(mean_rgb.reshape(1, 3, 1, 1))])
-        self._node("Mul", [self._at, self._constant(np.array(1 / 256, np.float32))])
+        self._node("Sub", [self._at, self.constant(mean_rgb.reshape(1, 3, 1, 1))])
+        self._node("Mul", [self._at, self.constant(np.array(1 / 256, np.float32))])
 
     def _node(self, kind: str, inputs: list[str], **attributes: Any) -> None:
-        self._at = f"{kind.lower()}{len(self._nodes)}"
-        self._nodes.append(helper.make_node(kind, inputs, [self._at], **attributes))
-
-    def _constant(self, value: NDArray[Any]) -> str:
-        name = f"w{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
+        self._at = self.add(kind, inputs, **attributes)
 
     def conv(self, kernel: Array, bias: Array, strides: list[int], padding: list[int]) -> None:
         """Written with the affine layer that always follows."""
@@ -226,14 +219,14 @@ class _Graph:
             raise ModelError("dlib's face network: an affine layer without its convolution")
         kernel, bias, strides, padding = self._pending
         self._pending = None
-        weights = [self._constant(kernel * scale[:, None, None, None]), self._constant(bias * scale + shift)]
+        weights = [self.constant(kernel * scale[:, None, None, None]), self.constant(bias * scale + shift)]
         self._node("Conv", [self._at, *weights], strides=strides, pads=padding * 2)
         self._channels = kernel.shape[0]
         self._side = (self._side + 2 * padding[0] - kernel.shape[2]) // strides[0] + 1
 
     def relu(self) -> None:
         """Where a shortcut has just been added, the value behind is where the next one begins."""
-        begins = self._nodes[-1].op_type == "Add"
+        begins = self.nodes[-1].op_type == "Add"
         self._node("Relu", [self._at])
         if begins:
             self._shortcut = (self._at, self._channels, self._side)
@@ -266,19 +259,15 @@ class _Graph:
     def _padded(self, value: str, channels: int, side: int) -> str:
         if channels or side:
             pads = np.array([0, 0, 0, 0, 0, channels, side, side], np.int64)
-            self._node("Pad", [value, self._constant(pads)])
+            self._node("Pad", [value, self.constant(pads)])
             return self._at
         return value
 
     def dense(self, weights: Array) -> None:
         self._node("Flatten", [self._at])
-        self._node("MatMul", [self._at, self._constant(weights)])
+        self._node("MatMul", [self._at, self.constant(weights)])
 
     def model(self) -> onnx.ModelProto:
         pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", CHIP_PX, CHIP_PX, 3])
         output = helper.make_tensor_value_info(self._at, TensorProto.FLOAT, ["n", "d"])
-        graph = helper.make_graph(self._nodes, "dlib-resnet", [pixels], [output], self._constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
-        model.ir_version = 9
-        onnx.checker.check_model(model)
-        return model
+        return self.checked("dlib-resnet", [pixels], [output])

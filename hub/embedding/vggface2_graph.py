@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from hub.embedding.vggface2_layers import (
     BN_EPSILON,
@@ -35,12 +35,12 @@ from hub.embedding.vggface2_layers import (
 )
 from hub.embedding.vggface2_ranges import limits
 from vision.crops import CROP_PX
+from vision.onnx_nodes import Nodes
 
 Precision = Literal["fp32", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 WEIGHT_STEPS = 63
 VALUE_STEPS = 255
-OPSET = 17
 
 
 def build_onnx(weights: Weights, precision: Precision = "fp32") -> onnx.ModelProto:
@@ -55,91 +55,73 @@ def build_onnx(weights: Weights, precision: Precision = "fp32") -> onnx.ModelPro
         y = graph.conv(y, b.increase)
         shortcut = graph.conv(x, b.proj, b.stride) if b.projects else x
         is_last = b.prefix == "conv5_3"
-        x = graph.relu(graph.node("Add", [y, shortcut]), None if is_last else b.prefix, next_stride)
+        x = graph.relu(graph.add("Add", [y, shortcut]), None if is_last else b.prefix, next_stride)
     return graph.model(x)
 
 
-class _Graph:
-    """A graph under construction. Values are named by the node that makes them."""
+class _Graph(Nodes):
+    """The network in one precision."""
 
     def __init__(self, weights: Weights, precision: Precision) -> None:
+        super().__init__()
         self._weights = weights
         self._float = np.float16 if precision == "fp16" else np.float32
         self._limits = limits(weights) if precision == "int8" else {}
-        self._nodes: list[Any] = []
-        self._constants: list[Any] = []
-
-    def node(self, kind: str, inputs: list[str], **attributes: Any) -> str:
-        output = f"{kind.lower()}{len(self._nodes)}"
-        self._nodes.append(helper.make_node(kind, inputs, [output], **attributes))
-        return output
 
     def entrance(self) -> str:
         """From pixels to the first feature map, (N, 64, 55, 55)."""
         kind = TensorProto.FLOAT16 if self._float is np.float16 else TensorProto.FLOAT
-        x = self.node("Cast", ["rgb"], to=kind)
-        x = self.node("Sub", [x, self._constant(np.array(MEAN_BGR[::-1], self._float))])
-        x = self.node("Transpose", [x], perm=[0, 3, 1, 2])
+        x = self.add("Cast", ["rgb"], to=kind)
+        x = self.add("Sub", [x, self.constant(np.array(MEAN_BGR[::-1], self._float))])
+        x = self.add("Transpose", [x], perm=[0, 3, 1, 2])
         kernel, bias = folded(self._weights, ENTRANCE)
         # The weights expect blue first, the crop has red first.
-        parameters = [self._constant(v.astype(self._float)) for v in (kernel[:, ::-1], bias)]
-        x = self.node("Conv", [x, *parameters], strides=[2, 2], auto_pad="SAME_UPPER")
-        x = self.node("MaxPool", [self.node("Relu", [x])], kernel_shape=[3, 3], strides=[2, 2])
+        parameters = [self.constant(v.astype(self._float)) for v in (kernel[:, ::-1], bias)]
+        x = self.add("Conv", [x, *parameters], strides=[2, 2], auto_pad="SAME_UPPER")
+        x = self.add("MaxPool", [self.add("Relu", [x])], kernel_shape=[3, 3], strides=[2, 2])
         return self._stepped(x, ENTRANCE)
 
     def conv(self, x: str, name: str, stride: int = 1) -> str:
         kernel, bias = folded(self._weights, name)
         if self._limits:
-            parameters = [self._stepped_kernel(kernel), self._constant(bias)]
+            parameters = [self._stepped_kernel(kernel), self.constant(bias)]
         else:
-            parameters = [self._constant(v.astype(self._float)) for v in (kernel, bias)]
+            parameters = [self.constant(v.astype(self._float)) for v in (kernel, bias)]
         if self._limits:
             stride = 1  # what it reads has been thinned out already, see `_stepped`
         pad = kernel.shape[2] // 2
-        return self.node("Conv", [x, *parameters], strides=[stride, stride], pads=[pad] * 4)
+        return self.add("Conv", [x, *parameters], strides=[stride, stride], pads=[pad] * 4)
 
     def relu(self, x: str, name: str | None, next_stride: int = 1) -> str:
         """name: whose limit holds from here on; None keeps floating point. next_stride: of what reads it."""
-        x = self.node("Relu", [x])
+        x = self.add("Relu", [x])
         return x if name is None else self._stepped(x, name, next_stride)
 
     def model(self, x: str) -> onnx.ModelProto:
-        x = self.node("Flatten", [self.node("GlobalAveragePool", [x])])
-        self._nodes.append(helper.make_node("Cast", [x], ["embedding"], to=TensorProto.FLOAT))
-        graph = helper.make_graph(
-            self._nodes, MODEL_ID,
-            [helper.make_tensor_value_info("rgb", TensorProto.UINT8, ["n", CROP_PX, CROP_PX, 3])],
-            [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", 2048])],
-            self._constants,
-        )  # fmt: skip
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
-        model.ir_version = 9
-        onnx.checker.check_model(model)
-        return model
-
-    def _constant(self, value: NDArray[Any]) -> str:
-        name = f"w{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
+        x = self.add("Flatten", [self.add("GlobalAveragePool", [x])])
+        self.add("Cast", [x], "embedding", to=TensorProto.FLOAT)
+        pixels = helper.make_tensor_value_info("rgb", TensorProto.UINT8, ["n", CROP_PX, CROP_PX, 3])
+        embedding = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", 2048])
+        return self.checked(MODEL_ID, [pixels], [embedding])
 
     def _stepped(self, x: str, name: str, next_stride: int = 1) -> str:
         """A value of 0..limit in 255 steps, every `next_stride`-th of it in either direction; unchanged
         where nothing is quantized."""
         if not self._limits:
             return x
-        scale = self._constant(np.array(self._limits[name] / VALUE_STEPS, np.float32))
-        zero = self._constant(np.array(0, np.uint8))
-        steps = self.node("QuantizeLinear", [x, scale, zero])
+        scale = self.constant(np.array(self._limits[name] / VALUE_STEPS, np.float32))
+        zero = self.constant(np.array(0, np.uint8))
+        steps = self.add("QuantizeLinear", [x, scale, zero])
         if next_stride > 1:
-            steps = self.node("MaxPool", [steps], kernel_shape=[1, 1], strides=[next_stride] * 2)
-        return self.node("DequantizeLinear", [steps, scale, zero])
+            steps = self.add("MaxPool", [steps], kernel_shape=[1, 1], strides=[next_stride] * 2)
+        return self.add("DequantizeLinear", [steps, scale, zero])
 
     def _stepped_kernel(self, kernel: NDArray[np.float32]) -> str:
         """Weights in 127 steps about zero, each output channel with its own."""
         scale = np.maximum(np.abs(kernel).max(axis=(1, 2, 3)), 1e-12) / WEIGHT_STEPS
         steps = np.rint(kernel / scale[:, None, None, None]).astype(np.int8)
-        names = [self._constant(v) for v in (steps, scale.astype(np.float32), np.zeros(len(scale), np.int8))]
-        return self.node("DequantizeLinear", names, axis=0)
+        names = [self.constant(v) for v in (steps, scale.astype(np.float32), np.zeros(len(scale), np.int8))]
+        return self.add("DequantizeLinear", names, axis=0)
 
 
 def keras_model(weights: Weights) -> Any:

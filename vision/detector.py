@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision.detections import Detections, Image
-from vision.errors import ModelError
 from vision.geometry import squared, strict_nms
 from vision.graphs import mtcnn_graph
-from vision.proposals import Proposals, ProposalSettings
+from vision.proposals import Proposals, ProposalSettings, check
 from vision.pyramid import CELL_PX, FloatImage
 from vision.runtime import SMALL_THREADS, Network, RuntimeName, has_vnni, load_network
 
@@ -124,7 +123,7 @@ class Mtcnn:
     def _reject(self, image: FloatImage | Image, boxes: Floats) -> Floats:
         """R-Net: (N, 4) squares -> those that look like a face, better placed."""
         offsets, faces = _joined(_run(self._rnet, _patches(image, some, 24)) for some in _chunks(boxes))
-        _check(faces)
+        check(faces)
         scores = faces[:, 1].astype(np.float64)
         moved = _shifted(boxes, offsets)
         keep = np.flatnonzero(scores > self._rnet_score)
@@ -137,7 +136,7 @@ class Mtcnn:
             _run(self._onet, _patches(image, some, 48)) for some in _chunks(boxes)
         )
         for values in (offsets, points, faces):
-            _check(values)
+            check(values)
         extent = boxes[:, 2:] - boxes[:, :2] + 1
         landmarks = np.stack([points[:, :5], points[:, 5:]], axis=2).astype(np.float64)
         landmarks = landmarks * extent[:, None] + boxes[:, None, :2] - 1
@@ -224,9 +223,3 @@ def _rounded_up(patches: FloatImage, step: int) -> FloatImage:
     missing = -len(patches) % step
     empty = np.zeros((missing, *patches.shape[1:]), np.float32)
     return np.concatenate([patches, empty]) if missing else patches
-
-
-def _check(values: NDArray[Any]) -> None:
-    """A network that returns nonsense must not look like an empty picture."""
-    if not np.isfinite(values).all():
-        raise ModelError("the detector's networks returned numbers that are not finite")

@@ -42,15 +42,13 @@ def strict_nms(
     scores: NDArray[np.floating[Any]],
     threshold: float,
     over: Literal["union", "smaller"] = "union",
-    is_sorted: bool = False,
 ) -> NDArray[np.intp]:
-    """Indices of the boxes to keep, best score first. is_sorted: they are given so, and stay in their order
-    where scores are equal.
+    """Indices of the boxes to keep, best score first.
 
     A box goes if *any* better box overlaps it by more than `threshold`, be that one kept or not. This
     is the suppression of the `mtcnn` package; it removes more than the usual greedy one.
     """
-    order = np.arange(len(scores)) if is_sorted else np.argsort(scores)[::-1]
+    order = np.argsort(scores)[::-1]
     sorted_boxes = boxes_xyxy[order]
     if len(order) > DENSE:
         return np.asarray(order[~_is_beaten_nearby(sorted_boxes, threshold, over)])

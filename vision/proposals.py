@@ -58,9 +58,8 @@ class Proposals:
         self._settings = s = settings
         self._parts = parts
         self._pyramid = plan_pyramid(shape, s.min_face_px, s.scale_factor, halving=not s.exact)
-        height, width = self._pyramid.shape
-        if parts > 1:
-            height = (self._pyramid.strip(0, parts)[1] - 1) * STRIDE_PX + CELL_PX
+        width = self._pyramid.shape[1]
+        height = (self._pyramid.strip(0, parts)[1] - 1) * STRIDE_PX + CELL_PX
         # The package's suppression loses faces that stand close together.
         self._suppress = strict_nms if s.exact else greedy_nms
         if s.eight_bits:
@@ -78,17 +77,16 @@ class Proposals:
     def of(self, image: FloatImage | Image, part: int = 0) -> Floats:
         """(N, 4) squares, best first."""
         first, count = self._pyramid.strip(part, self._parts)
-        rows = (first, count) if self._parts > 1 else (0, None)
         if self._settings.eight_bits:
-            offsets, faces = self._network.run(self._pyramid.pack_blocks(image, *rows)[None])
+            offsets, faces = self._network.run(self._pyramid.pack_blocks(image, first, count)[None])
             offsets, faces = offsets[0], faces[0, 0]
         else:
-            packed = self._pyramid.pack(image, *rows)
+            packed = self._pyramid.pack(image, first, count)
             offsets, faces = self._network.run(packed[None])
             offsets, faces = offsets[0], faces[0, 1]
             if self._again is not None:
                 offsets, faces = self._again.compute(packed, first, offsets, faces)
-        _check(faces)
+        check(faces)
         boxes: list[Floats] = [np.zeros((0, 4))]
         scores: list[Floats] = [np.zeros(0)]
         for level in self._pyramid.levels:
@@ -113,18 +111,16 @@ class Proposals:
         ys, xs = np.nonzero(score > self._settings.score)
         if not len(ys):
             return None
-        # In doubles, and once: equal scores must stay in the package's order.
+        # In doubles, and sorted once, by the suppression: equal scores must stay in the package's order.
         scores = score[ys, xs].astype(np.float64)
-        best = np.argsort(scores)[::-1][:MAX_CANDIDATES]
-        ys, xs, scores = ys[best], xs[best], scores[best]
+        if len(scores) > MAX_CANDIDATES:
+            best = np.argsort(scores)[::-1][:MAX_CANDIDATES]
+            ys, xs, scores = ys[best], xs[best], scores[best]
         ys_of_level = ys + begin - rows.start
         corner = np.stack([xs, ys_of_level, xs, ys_of_level], axis=1) * float(STRIDE_PX)
         corner += (1, 1, CELL_PX, CELL_PX)
         boxes = (corner + offsets[:, *within][:, ys, xs].T * (CELL_PX - 1)) / level.scale
-        if self._settings.exact:
-            kept = strict_nms(boxes, scores, SAME_IN_LEVEL, is_sorted=True)
-        else:
-            kept = greedy_nms(boxes, scores, SAME_IN_LEVEL)
+        kept = self._suppress(boxes, scores, SAME_IN_LEVEL)
         return boxes[kept], scores[kept]
 
 
@@ -176,13 +172,13 @@ class _Again:
             batch = np.zeros((count + -count % WINDOWS_STEP, *size, 3), np.float32)
             batch[:count] = views[tops[some], lefts[some]].transpose(0, 2, 3, 1)
             offsets, faces = self._network.run(batch)
-            _check(faces)
+            check(faces)
             found[some, :4] = offsets[:count, :, 0, 0]
             found[some, 4] = faces[:count, 1, 0, 0]
         return found
 
 
-def _check(scores: NDArray[Any]) -> None:
-    """A network that returns nonsense must not look like an empty picture."""
-    if not np.isfinite(scores).all():
+def check(values: NDArray[Any]) -> None:
+    """A network that returns nonsense must not look like an empty picture: raises ModelError."""
+    if not np.isfinite(values).all():
         raise ModelError("the detector's networks returned numbers that are not finite")

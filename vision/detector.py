@@ -30,8 +30,8 @@ MAX_PATCHES = 600
 MAX_PATCHES_WHOLE = 6_000
 """The same of a whole search: pictures of crowds have thousands, of which the worst may be faces."""
 MANY_PATCHES = {24: 48, 48: 9}
-"""From so many on (by their side) R-Net and O-Net are worth a second thread: a part of a search and the faces
-that are followed are fewer..."""
+"""From so many on (by their side) a search is worth a second thread for R-Net and O-Net: a part of one has
+fewer..."""
 PATCHES_STEP = {24: (4, 16), 48: (2, 4)}
 """... Patches come in multiples of the first of these, or of the second with two threads: a runtime prepares
 itself anew for every size of batch, and keeps what it has prepared."""
@@ -89,7 +89,7 @@ class Mtcnn:
             boxes = self._reject(pixels, boxes)
         if not len(boxes):
             return Detections.none()
-        found, scores, landmarks = self._describe(pixels, boxes)
+        found, scores, landmarks = self._describe(pixels, boxes, self._onet)
         keep = np.flatnonzero(scores > self._settings.onet_score)
         keep = keep[strict_nms(found[keep], scores[keep], 0.7, over="smaller")]
         return Detections(
@@ -111,7 +111,10 @@ class Mtcnn:
         )[:MAX_PATCHES]
         if len(usable):
             # Sampled from the bytes: rounding a sample does not matter to a yes or no.
-            found, score, points = self._describe(image, np.asarray(squared(given[usable]), np.float64))
+            squares = np.asarray(squared(given[usable]), np.float64)
+            # One thread however many they are: the other core glances meanwhile.
+            few = self._onet[0]
+            found, score, points = self._describe(image, squares, (few, few))
             is_face = score > self._settings.onet_score
             rows = usable[is_face]
             boxes[rows], scores[rows] = found[is_face], score[is_face]
@@ -130,11 +133,11 @@ class Mtcnn:
         keep = keep[strict_nms(moved[keep], scores[keep], 0.7)]
         return np.asarray(squared(moved[keep]))
 
-    def _describe(self, image: FloatImage | Image, boxes: Floats) -> tuple[Floats, Floats, Floats]:
+    def _describe(
+        self, image: FloatImage | Image, boxes: Floats, onet: tuple[Network, Network]
+    ) -> tuple[Floats, Floats, Floats]:
         """O-Net: (N, 4) squares -> boxes (N, 4), scores (N,), landmarks (N, 5, 2)."""
-        offsets, points, faces = _joined(
-            _run(self._onet, _patches(image, some, 48)) for some in _chunks(boxes)
-        )
+        offsets, points, faces = _joined(_run(onet, _patches(image, some, 48)) for some in _chunks(boxes))
         for values in (offsets, points, faces):
             check(values)
         extent = boxes[:, 2:] - boxes[:, :2] + 1

@@ -148,6 +148,17 @@ def test_networks_see_few_sizes_of_batches(portrait: Image) -> None:
     assert len({n for n in sizes[48] if n <= 16}) <= 7
 
 
+def test_faces_that_are_followed_take_one_thread_however_many(detector: Mtcnn, portrait: Image) -> None:
+    class Never:
+        def run(self, batch: np.ndarray) -> list[np.ndarray]:
+            raise AssertionError("the network for many is for searches")
+
+    face = detector.detect(portrait).boxes_xyxy
+    refining = Mtcnn(MtcnnSettings(min_face_px=40))
+    refining._onet = refining._onet[0], Never()  # type: ignore[assignment]
+    assert (refining.refine(portrait, np.repeat(face, 20, axis=0)).scores > 0.9).all()
+
+
 def test_a_network_that_returns_nonsense_is_no_empty_picture(portrait: Image) -> None:
     class Broken:
         def run(self, batch: np.ndarray) -> list[np.ndarray]:

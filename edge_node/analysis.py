@@ -118,9 +118,9 @@ class Analyzer:
                 self._liveness.reset()
         predicted = self._tracker.predict(now)
         is_eventful = self._urgent_parts > 0 or self._leap(predicted) > FAST_LEAP
-        is_still = self._finder is not None and self._stillness.is_still(image, predicted)
+        is_unchanged = self._finder is not None and self._stillness.is_still(image, predicted)
         effort = self._effort.for_frame(
-            frame.seq, age_s, is_eventful, lambda: is_still and self._is_settled(self._observations)
+            frame.seq, age_s, is_eventful, lambda: is_unchanged and self._is_settled(self._observations)
         )
         if self._finder is not None and effort.glance is Glance.NOW:
             self._finder.begin(image)
@@ -131,11 +131,10 @@ class Analyzer:
         observations = self._tracker.step(
             now, refined, scanned, found, look=lambda box: signature(image, box)
         )
-        # Of a frame after the one before, in which nothing has changed since that was glanced at.
         is_calm = (
-            is_still
+            is_unchanged
             and frame.seq == self._seq + 1
-            and not (is_cut or is_eventful)
+            and not is_eventful  # a cut is
             and [o.path for o in observations] == [o.path for o in self._observations]
             and self._is_settled(observations)
         )

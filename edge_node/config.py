@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from edge_node.privacy.release import ReleaseSettings as BufferSettings
 from protocol.messages import WebAddress
 
 Milliseconds = Annotated[float, Meta(ge=0.0, le=10_000.0)]
@@ -54,6 +55,15 @@ class ReleaseSettings(Struct, frozen=True, forbid_unknown_fields=True):
     max_gap_ms: Annotated[float, Meta(ge=20.0, le=5_000.0)] = 250.0
     lookback_analyses: Annotated[float, Meta(ge=0.0, le=5.0)] = 1.9
     calm_lookback_analyses: Annotated[float, Meta(ge=0.9, le=5.0)] = 0.9
+
+    def of_buffer(self) -> BufferSettings:
+        """Those of them that the buffer goes by, in seconds."""
+        return BufferSettings(
+            max_delay_s=self.max_delay_ms / 1000,
+            lookback_s=self.lookback_ms / 1000,
+            lookback_analyses=self.lookback_analyses,
+            calm_lookback_analyses=self.calm_lookback_analyses,
+        )
 
 
 class VeilSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -23,7 +23,7 @@ from edge_node.liveness.watch import LivenessWatch
 from edge_node.metrics import Metrics
 from edge_node.outputs import OutputPorts, Outputs
 from edge_node.pipeline import AnalysisStage, ReleaseStage, SourceBack, SourceGone
-from edge_node.privacy.release import ReleaseBuffer, ReleaseSettings
+from edge_node.privacy.release import ReleaseBuffer
 from edge_node.privacy.timeline import Timeline, TimelineSettings
 from edge_node.privacy.veil import Style, VeilSettings
 from edge_node.reporting import FrameTally, Reporter
@@ -165,14 +165,7 @@ class Node:
     def _make_release(self) -> ReleaseStage:
         release, veil, track = self._settings.release, self._settings.veil, self._settings.track
         return ReleaseStage(
-            ReleaseBuffer(
-                ReleaseSettings(
-                    max_delay_s=release.max_delay_ms / 1000,
-                    lookback_s=release.lookback_ms / 1000,
-                    lookback_analyses=release.lookback_analyses,
-                    calm_lookback_analyses=release.calm_lookback_analyses,
-                )
-            ),
+            ReleaseBuffer(release.of_buffer()),
             Timeline(
                 TimelineSettings(backfill_s=track.backfill_ms / 1000, max_gap_s=release.max_gap_ms / 1000)
             ),

@@ -55,14 +55,16 @@ class ScriptedDetector:
         self._faces: list[Face] = []
         self._at = 0.0
         self.reported: set[tuple[int, int]] = set()
-        """(person, epoch) of the faces reported for the current scene."""
+        """(person, epoch) of the faces reported for the current scene, or that a look would have shown."""
+        self.found: set[tuple[int, int]] = set()
+        """Those of them that the node was told of."""
         self.doubted: set[tuple[int, int]] = set()
         """Those of them with a low score."""
 
     def look_at(self, scene: Scene, visible: dict[int, float]) -> None:
         """The scene that the next calls are about. visible: share of each face not hidden."""
         self._at = scene.at
-        self.reported = set()
+        self.reported, self.found = set(), set()
         self._faces = [f for f in scene.faces if self._is_seen(f, visible[f.person])]
         self.doubted = {(f.person, f.epoch) for f in self._faces if self._is_unsure(f)}
 
@@ -74,12 +76,15 @@ class ScriptedDetector:
     def detect(self, image: Image, part: int = 0, parts: int = 1) -> Detections:
         """All faces that are seen. Raises RuntimeError where the script says so."""
         self._may_raise()
-        self.reported |= {(f.person, f.epoch) for f in self._faces}
+        self._tell(self._faces)
         return self._spoiled(self._detections(self._faces))
 
-    def find(self, settled_xyxy: NDArray[np.float32]) -> Detections:
+    def find(
+        self, settled_xyxy: NDArray[np.float32], expected_xyxy: NDArray[np.float32] | None
+    ) -> Detections:
         """What the veil-only detector sees: of two faces that share much, only the one in front; none
-        that it is told not to look at."""
+        that it is told not to look at. Of these, those that were expected, where that is told. Whoever could
+        have been seen counts as reported: not to look is no excuse."""
         self._may_raise()
         faces = [
             face
@@ -90,14 +95,20 @@ class ScriptedDetector:
             overlaps = iou_matrix(np.array([f.box for f in faces], np.float32), settled_xyxy).max(axis=1)
             faces = [face for face, share in zip(faces, overlaps, strict=True) if share < SETTLED]
         self.reported |= {(f.person, f.epoch) for f in faces}
-        return self._spoiled(self._detections(faces, unsure_score=0.3))
+        seen = self._spoiled(self._detections(faces, unsure_score=0.3))
+        rows = np.arange(len(faces))
+        if expected_xyxy is not None:
+            is_expected = (iou_matrix(seen.boxes_xyxy, expected_xyxy) > EXPECTED_IOU).any(axis=1)
+            rows = np.flatnonzero(is_expected)
+        self._tell([faces[row] for row in rows])
+        return Detections(seen.boxes_xyxy[rows], seen.scores[rows], seen.landmarks[rows])
 
     def refine(self, image: Image, boxes_xyxy: NDArray[np.float32]) -> Detections:
         """The nearest face for each box; score 0 where there is none."""
         self._may_raise()
         rows: list[Face | None] = [self._nearest(box) for box in boxes_xyxy]
         found = [f for f in rows if f is not None]
-        self.reported |= {(f.person, f.epoch) for f in found}
+        self._tell(found)
         fresh = iter(zip(*_columns(self._detections(found)), strict=True))
         boxes, scores = boxes_xyxy.copy(), np.zeros(len(rows), np.float32)
         landmarks = np.zeros((len(rows), 5, 2), np.float32)
@@ -105,6 +116,11 @@ class ScriptedDetector:
             if face is not None:
                 boxes[i], scores[i], landmarks[i] = next(fresh)
         return self._spoiled(Detections(boxes, scores, landmarks))
+
+    def _tell(self, faces: list[Face]) -> None:
+        keys = {(f.person, f.epoch) for f in faces}
+        self.reported |= keys
+        self.found |= keys
 
     def _nearest(self, box: NDArray[np.float32]) -> Face | None:
         cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
@@ -169,13 +185,8 @@ class ScriptedFinder:
         looks: int,
     ) -> Detections:
         """All that can be seen and is not settled, in an image that was glanced at; in others nothing beside
-        what is expected. A closer look at that shows no more. Whoever could have been seen counts as
-        reported: not to look is no excuse."""
-        seen = self._detector.find(settled_xyxy)
-        if self._glanced is image:
-            return seen
-        rows = np.flatnonzero((iou_matrix(seen.boxes_xyxy, expected_xyxy) > EXPECTED_IOU).any(axis=1))
-        return Detections(seen.boxes_xyxy[rows], seen.scores[rows], seen.landmarks[rows])
+        what is expected. A closer look at that shows no more."""
+        return self._detector.find(settled_xyxy, None if self._glanced is image else expected_xyxy)
 
 
 def _columns(

@@ -168,7 +168,7 @@ MUTANTS = (
     Mutant(
         "faces are shown across veiled ones", DECISIONS,
         "            if not any(_meet(region.box_xyxy, grow(box, veil_growth)) for box in veiled)\n"
-        "            and not any(_meet(region.box_xyxy, box) for box in stale)\n", "",
+        "            and not any(_meet(region.box_xyxy, box) for box in stale)\n", "            if True\n",
         ("people_cross",),
     ),
     Mutant(
@@ -185,6 +185,27 @@ MUTANTS = (
         "frames leave uncovered", RELEASE,
         "            if frame.captured_at + lookback_s <= covered_until:\n", "            if True:\n",
         ("people_come_and_go", "analysis_is_slow"), LOOKS_BEYOND,
+    ),
+    Mutant(
+        "nobody looks back", RELEASE,
+        "            lookback_s = 0.0 if is_last else self._lookback_of(frame)\n",
+        "            lookback_s = 0.0\n",
+        ("newcomers_are_seen_late",),
+    ),
+    Mutant(
+        "every scene counts as calm", RELEASE,
+        "        if not is_calm:\n", "        if False:\n",
+        ("somebody_comes_into_a_calm_scene",),
+    ),
+    Mutant(
+        "a scene is calm at once", RELEASE,
+        "self._calm_since + CALM_AFTER_S:", "self._calm_since:",
+        ("somebody_comes_into_a_calm_scene",),
+    ),
+    Mutant(
+        "a picture that changes counts as calm", "edge_node.tracking.stillness",
+        "        return int(np.count_nonzero(has_changed)) <= FEW_CELLS\n", "        return True\n",
+        ("somebody_comes_into_a_calm_scene",),
     ),
     Mutant(
         "late frames count as covered", RELEASE,

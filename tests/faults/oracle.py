@@ -36,6 +36,13 @@ MAX_LEASE_S = 10.0
 SILENCE_S = 3.0
 """A hub that was not heard for this long is gone, and so is what it allowed."""
 SLACK_S = 0.02
+LOOKBACK_S, SHORT_LOOKBACK_S = 0.06, 0.03
+"""A face is veiled backwards if the first analysis that is so much later than the frame finds it, or one
+before. The second holds for whoever appears within reach of a known face while nothing else changes..."""
+BESIDE, ABOVE, BELOW = 1.0, 0.75, 3.5
+"""... in that face's sizes, somewhat more than the node's own."""
+LOOKBACK_BY_S = 0.48
+"""So long a frame waits for such an analysis."""
 COAST_S, COAST_NEW_S = 0.7, 0.3
 """How long a face that no detector sees must stay covered: seen steadily before and by itself, or only
 just found, or lost behind another. Both lie within the product's own settings."""
@@ -72,6 +79,19 @@ class Look:
     """(person, epoch) of the faces that the detector reported."""
     sure: frozenset[tuple[int, int]]
     """Those of them without a low score."""
+    found: frozenset[tuple[int, int]]
+    """Those of them that it had, though it may not have looked at the whole picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A face that left bare, when no detector had seen it yet."""
+
+    frame: MaskedFrame
+    face: Face
+    shot: int
+    lookback_s: float
+    clearness: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +115,10 @@ class Tally:
     frames: int = 0
     uncounted: int = 0
     """Face-frames that no detector could have known of."""
+    backwards: int = 0
+    """Face-frames veiled before any detector had seen the face."""
+    calm: int = 0
+    """Analyses in which nobody can have come into view, as the node says."""
     leaks: list[Leak] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     """Broken promises other than a leak: a frame lost, doubled or out of order."""
@@ -162,7 +186,10 @@ class Account:
 class Oracle:
     """Checks every frame that leaves. Implements the sink's port."""
 
-    def __init__(self, world: World, account: Account) -> None:
+    def __init__(self, world: World, account: Account, may_be_calm: bool = False) -> None:
+        """may_be_calm: the node can tell scenes in which nothing changes."""
+        self._may_be_calm = may_be_calm
+        self._unknown: list[Unknown] = []
         self._world = world
         self._account = account
         self._inner = [_Inner.of(person) for person in world.people]
@@ -179,8 +206,12 @@ class Oracle:
         self._sources[seq] = (scene, owner)
 
     def analyzed(self, look: Look) -> None:
-        """An analysis succeeded."""
+        """An analysis succeeded. What left before it, and should have waited for it, has leaked."""
         self._looks.append(look)
+        for unknown in self._unknown:
+            if unknown.shot == look.shot and (unknown.face.person, unknown.face.epoch) in look.found:
+                self._leak(unknown.frame, unknown.face, "before the look-back was over", unknown.clearness)
+        self._unknown = [u for u in self._unknown if look.at < u.frame.captured_at + u.lookback_s]
 
     def push(self, frame: MaskedFrame) -> None:
         """A frame left at `self.now`."""
@@ -223,8 +254,7 @@ class Oracle:
                 continue
             allowed = self._account.allows(face.person, scene.shot, self.now)
             is_known = self._counts(face, scene, frame.captured_at)
-            if not allowed and not is_known:
-                self.tally.uncounted += 1
+            if not allowed and not is_known and self._note_unknown(frame, face, scene, clearness):
                 continue
             self.tally.face_frames += 1
             if not allowed and clearness > FOUND:
@@ -241,6 +271,41 @@ class Oracle:
                 self._leak(frame, face, "shown across a veiled face", 1.0)
         self.tally.shown += len(visible)
         self._note_recovery(frame, {f.person for f in visible})
+
+    def _note_unknown(self, frame: MaskedFrame, face: Face, scene: Scene, clearness: float) -> bool:
+        """Remember a face that no analysis had seen, up to the one that covers the frame; one of those after
+        it may. True where it does not count, for now."""
+        if clearness <= FOUND:
+            self.tally.uncounted += 1
+            self.tally.backwards += 1
+            return True
+        is_near = self._may_be_calm and self._is_within_reach(face, scene)
+        lookback_s = SHORT_LOOKBACK_S if is_near else LOOKBACK_S
+        key = face.person, face.epoch
+        for look in self._looks:
+            if look.at < frame.captured_at or look.shot != scene.shot:
+                continue
+            if key in look.found:
+                return False
+            if look.at >= frame.captured_at + lookback_s:
+                break
+        else:
+            if self.now - frame.captured_at < LOOKBACK_BY_S:
+                self._unknown.append(Unknown(frame, face, scene.shot, lookback_s, clearness))
+        self.tally.uncounted += 1
+        return True
+
+    def _is_within_reach(self, face: Face, scene: Scene) -> bool:
+        """All of the face lies where others who were there before may move without being noticed."""
+        moves = np.zeros((HEIGHT, WIDTH), np.bool_)
+        for other in scene.faces:
+            if other is not face:
+                x1, y1, x2, y2 = other.box
+                width, height = x2 - x1, y2 - y1
+                top, left = max(0, int(y1 - ABOVE * height)), max(0, int(x1 - BESIDE * width))
+                moves[top : int(y2 + BELOW * height) + 1, left : int(x2 + BESIDE * width) + 1] = True
+        x1, y1, x2, y2 = (max(0, int(v)) for v in face.box)
+        return bool(moves[y1:y2, x1:x2].all())
 
     def _check_doubt(self, frame: MaskedFrame, face: Face, is_known: bool, clearness: float) -> None:
         """A face may be shown only where the covering analysis saw it, and surely. One that no detector

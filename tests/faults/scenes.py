@@ -80,6 +80,32 @@ def people_come_and_go(plot: Plot, rng: Rng) -> None:
         plot.script.away[person] = [spans[0], Span(spans[1].since, spans[1].since + 1.6)]
 
 
+def newcomers_are_seen_late(plot: Plot, rng: Rng) -> None:
+    """People come and go, and the first looks at whoever appears miss them."""
+    people_come_and_go(plot, rng)
+    for person, spans in plot.script.away.items():
+        plot.sight.misses[person] = [_at_first(rng, span.until) for span in spans]
+
+
+def somebody_comes_into_a_calm_scene(plot: Plot, rng: Rng) -> None:
+    """Two people stay and hardly move, one after another comes in for a while, and the first looks miss
+    them."""
+    plot.has_finder = True
+    plot.duration_s = 24.0
+    plot.script.still = set(range(PEOPLE))
+    at = 0.0
+    for person in range(2, PEOPLE):
+        at += float(rng.uniform(3.4, 3.8))
+        leaves_at = at + float(rng.uniform(0.6, 1.0))
+        plot.script.away[person] = [Span(0.0, at), Span(leaves_at, 99.0)]
+        plot.sight.misses[person] = [_at_first(rng, at)]
+
+
+def _at_first(rng: Rng, since: float) -> Span:
+    """One to three looks."""
+    return Span(since, since + float(rng.uniform(0.02, 0.13)))
+
+
 def people_cross(plot: Plot, rng: Rng) -> None:
     order = [int(p) for p in rng.permutation(PEOPLE)]
     plot.script.crossing = list(zip(order[::2], order[1::2], strict=True))
@@ -203,6 +229,7 @@ SCENES: tuple[Plotter, ...] = (
     calm, camera_doubles_frames, camera_reorders_frames, camera_hands_out_old_frames, camera_freezes,
     camera_is_held_up, camera_is_held_up_while_faces_are_missed, camera_is_held_up_while_people_walk,
     camera_is_lost_and_back, camera_clock_jumps, cuts, cuts_while_analysis_is_slow, people_come_and_go,
+    newcomers_are_seen_late, somebody_comes_into_a_calm_scene,
     people_cross, people_cross_who_are_never_sure, people_cross_while_analysis_is_slow,
     people_meet_in_a_row, somebody_joins_one_who_is_missed, a_stranger_leaps_into_place,
     one_who_may_be_shown_leaps_into_place, two_swap_while_hidden, two_swap_in_a_blink,

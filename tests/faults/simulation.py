@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge_node.analysis import AnalysisError, AnalysisSettings, Analyzer
 from edge_node.bridge import LatestSlot
+from edge_node.config import NodeSettings
 from edge_node.frames import FrameSink, MaskedFrame, RawFrame
 from edge_node.pipeline import AnalysisStage, ReleaseStage, SourceBack, SourceGone
 from edge_node.privacy.decisions import Leases
@@ -107,7 +108,7 @@ class Simulation:
         self.agenda = Agenda()
         self.world = World(rng, plot.consenting, plot.script)
         self._account = Account()
-        self.oracle = Oracle(self.world, self._account)
+        self.oracle = Oracle(self.world, self._account, may_be_calm=plot.has_finder)
         self._detector = ScriptedDetector(rng, plot.sight)
         self._recognizer = Recognizer(self.world)
         self._line = Line(self.agenda, rng, plot.line)
@@ -131,7 +132,7 @@ class Simulation:
 
     def _make_stages(self) -> None:
         plot = self._plot
-        self._buffer = ReleaseBuffer()
+        self._buffer = ReleaseBuffer(NodeSettings().release.of_buffer())
         sinks: list[FrameSink] = [SecondSink(lambda: self._in(plot.sink_fails)), self.oracle]
         veil = VeilSettings(plot.style, captions=False, soft=plot.is_soft)
         self._release = ReleaseStage(
@@ -265,8 +266,9 @@ class Simulation:
             pause_s = 0.05
         if self._latest is not None:
             reported = frozenset(self._detector.reported)
-            sure = reported - self._detector.doubted
-            self.oracle.analyzed(Seen(frame.captured_at, scene.shot, reported, sure))
+            sure, found = reported - self._detector.doubted, frozenset(self._detector.found)
+            self.oracle.tally.calm += self._latest.is_calm
+            self.oracle.analyzed(Seen(frame.captured_at, scene.shot, reported, sure, found))
             self._to_release(self._latest)
         self.agenda.at(self.agenda.monotonic() + pause_s, self._free_analysis)
 

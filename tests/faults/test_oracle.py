@@ -19,14 +19,14 @@ IDENTITY_OF = {f"id-{i}": i for i in range(PEOPLE)}
 class Exit:
     """One frame of eight people on its way out, at AT, seen by the detector in full."""
 
-    def __init__(self) -> None:
+    def __init__(self, may_be_calm: bool = False) -> None:
         self.world = World(np.random.default_rng(1), 3, Script())
         self.account = Account()
-        self.oracle = Oracle(self.world, self.account)
+        self.oracle = Oracle(self.world, self.account, may_be_calm)
         self.scene: Scene = self.world.scene(AT)
         self.image, self.owner = self.world.paint(self.scene)
         seen = frozenset((f.person, f.epoch) for f in self.scene.faces)
-        self.oracle.analyzed(Look(AT, 0, seen, seen))
+        self.oracle.analyzed(Look(AT, 0, seen, seen, seen))
         self.oracle.now = AT + 0.1
 
     def push(self, image: Image, reason: ReleaseReason = ReleaseReason.COVERED, seq: int = 0) -> None:
@@ -155,9 +155,60 @@ def test_a_face_that_the_detector_doubts_is_not_to_be_shown(way_out: Exit) -> No
     way_out.allow(0)
     way_out.oracle._looks.clear()
     seen = frozenset((f.person, f.epoch) for f in way_out.scene.faces)
-    way_out.oracle.analyzed(Look(AT, 0, seen, frozenset()))
+    way_out.oracle.analyzed(Look(AT, 0, seen, frozenset(), seen))
     way_out.push(way_out.boxed(but=(0,)))
     assert way_out.leaked() == {0}
+
+
+@pytest.mark.parametrize(
+    ("found_after_s", "leaves_after_s", "leaked"),
+    [
+        ((0.04,), 0.1, {5}),
+        ((0.08,), 0.1, {5}),
+        ((0.04, 0.12), 0.1, {5}),
+        ((0.12,), 0.1, set()),
+        ((0.08,), 0.5, set()),
+    ],
+    ids=["by the next", "by the one after", "by both", "too late", "but the frame had waited for long"],
+)
+def test_a_face_that_the_look_back_would_have_found_has_leaked(
+    way_out: Exit, found_after_s: tuple[float, ...], leaves_after_s: float, leaked: set[int]
+) -> None:
+    others = frozenset((f.person, f.epoch) for f in way_out.scene.faces if f.person != 5)
+    everyone = frozenset((f.person, f.epoch) for f in way_out.scene.faces)
+    way_out.oracle._looks.clear()
+    way_out.oracle.analyzed(Look(AT, 0, others, others, others))
+    way_out.oracle.now = AT + leaves_after_s
+    way_out.push(way_out.boxed(but=(5,)))
+    assert not way_out.leaked()
+    for after_s in (0.04, 0.08, 0.12):
+        found = everyone if after_s in found_after_s else others
+        way_out.oracle.analyzed(Look(AT + after_s, 0, found, found, found))
+    assert way_out.leaked() == leaked
+
+
+def test_a_face_found_by_what_the_frame_waited_for_has_leaked(way_out: Exit) -> None:
+    others = frozenset((f.person, f.epoch) for f in way_out.scene.faces if f.person != 5)
+    everyone = frozenset((f.person, f.epoch) for f in way_out.scene.faces)
+    way_out.oracle._looks.clear()
+    for after_s, found in ((0.0, others), (0.04, others), (0.08, everyone)):
+        way_out.oracle.analyzed(Look(AT + after_s, 0, found, found, found))
+    way_out.push(way_out.boxed(but=(5,)))
+    assert way_out.leaked() == {5}
+
+
+@pytest.mark.parametrize("may_be_calm", [True, False])
+def test_who_appears_within_reach_of_a_known_face_must_be_found_by_the_next_look(may_be_calm: bool) -> None:
+    """With eight people in so small a picture everybody does."""
+    way_out = Exit(may_be_calm)
+    others = frozenset((f.person, f.epoch) for f in way_out.scene.faces if f.person != 5)
+    everyone = frozenset((f.person, f.epoch) for f in way_out.scene.faces)
+    way_out.oracle._looks.clear()
+    way_out.oracle.analyzed(Look(AT, 0, others, others, others))
+    way_out.push(way_out.boxed(but=(5,)))
+    way_out.oracle.analyzed(Look(AT + 0.04, 0, others, others, others))
+    way_out.oracle.analyzed(Look(AT + 0.08, 0, everyone, everyone, everyone))
+    assert way_out.leaked() == (set() if may_be_calm else {5})
 
 
 def test_frames_that_leave_out_of_order_are_noticed(way_out: Exit) -> None:

@@ -43,6 +43,16 @@ def test_few_faces_are_left_out_of_the_count(outcomes: dict[str, Outcome]) -> No
     assert uncounted < 0.05 * sum(o.tally.face_frames for o in outcomes.values())
 
 
+def test_faces_were_veiled_before_anybody_had_seen_them(outcomes: dict[str, Outcome]) -> None:
+    assert outcomes["newcomers_are_seen_late"].tally.backwards >= 10
+
+
+def test_frames_left_after_the_shorter_look_back(outcomes: dict[str, Outcome]) -> None:
+    tally = outcomes["somebody_comes_into_a_calm_scene"].tally
+    assert tally.calm >= 0.5 * tally.frames
+    assert tally.backwards >= 5
+
+
 def test_the_people_who_agreed_are_shown_again_after_every_fault(outcomes: dict[str, Outcome]) -> None:
     assert all(o.has_recovered for o in outcomes.values())
     assert sum(o.recovered_in is not None for o in outcomes.values()) >= 10

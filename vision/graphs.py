@@ -11,7 +11,7 @@ from typing import Literal
 
 from vision.model_store import CENTERFACE, MTCNN_WEIGHTS, built
 
-MTCNN_FORMAT = 4
+MTCNN_FORMAT = 5
 """Part of the cached files' names: raise it when the graphs change."""
 CENTERFACE_FORMAT = 2
 Precision = Literal["int8", "fp32"]

@@ -7,9 +7,10 @@ again, window by window. Owned by `vision.detector`; one object a picture size.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -20,7 +21,7 @@ from vision.errors import ModelError
 from vision.geometry import greedy_nms, squared, strict_nms
 from vision.graphs import mtcnn_graph, pnet_int8_graph
 from vision.pyramid import CELL_PX, STRIDE_PX, FloatImage, Level, Pyramid, plan_pyramid
-from vision.runtime import Network, RuntimeName, has_native_half, load_network
+from vision.runtime import Network, RuntimeName, has_native_half, load_network, threads_of
 
 Floats = NDArray[np.float64]
 
@@ -51,51 +52,91 @@ class ProposalSettings:
     threads: int
 
 
+class _Strip(NamedTuple):
+    """Rows of P-Net's cells that are computed in one call."""
+
+    first: int
+    rows: int
+    network: Network
+
+
 class Proposals:
     """P-Net for pictures of one size, searched whole or in `parts`. Raises ModelError."""
 
     def __init__(self, settings: ProposalSettings, shape: tuple[int, int], parts: int) -> None:
         self._settings = s = settings
-        self._parts = parts
         self._pyramid = plan_pyramid(shape, s.min_face_px, s.scale_factor, halving=not s.exact)
-        width = self._pyramid.shape[1]
-        height = (self._pyramid.strip(0, parts)[1] - 1) * STRIDE_PX + CELL_PX
         # The package's suppression loses faces that stand close together.
         self._suppress = strict_nms if s.exact else greedy_nms
+        # Of logarithms of odds, or of probabilities.
+        self._least = math.log(s.score / (1 - s.score)) if s.eight_bits else s.score
+        is_coarse = s.runtime != "onnxruntime" and has_native_half()
+        self._searches = self._prepared(parts, is_coarse)
+        self._again: _Again | None = None
+        if s.exact:
+            windows = load_network(mtcnn_graph("pnet"), s.runtime, s.threads)
+            self._again = _Again(windows, UNSURE if is_coarse else 1.0, self._pyramid)
+
+    def _prepared(self, parts: int, is_coarse: bool) -> list[list[_Strip]]:
+        """For each part of a search its strips. A whole one has two, where there are two processors: while
+        one is computed the other is drawn, and two networks of one thread are faster than one of two."""
+        s = self._settings
+        if parts > 1:
+            strips = [self._pyramid.strip(part, parts) for part in range(parts)]
+            network = self._network(strips[0][1], s.threads, is_coarse)  # all are equal in height
+            return [[_Strip(first, rows, network)] for first, rows in strips]
+        threads = threads_of(s.threads)
+        halves = self._pyramid.halves() if threads > 1 else [self._pyramid.strip(0, 1)]
+        each = max(1, threads // len(halves))
+        return [[_Strip(first, rows, self._network(rows, each, is_coarse)) for first, rows in halves]]
+
+    def _network(self, rows: int, threads: int, is_coarse: bool) -> Network:
+        """P-Net for so many rows of cells."""
+        s, width = self._settings, self._pyramid.shape[1]
+        height = (rows - 1) * STRIDE_PX + CELL_PX
         if s.eight_bits:
             path, batch = pnet_int8_graph(), (1, height // 2, width // 2, 12)
         else:
             path, batch = mtcnn_graph("pnet"), (1, height, width, 3)
-        is_coarse = s.runtime != "onnxruntime" and has_native_half()
         # Between whole numbers coarser floats gain nothing and would round the scores.
-        self._network = load_network(path, s.runtime, s.threads, batch, s.eight_bits or not is_coarse)
-        self._again: _Again | None = None
-        if s.exact:
-            windows = load_network(path, s.runtime, s.threads)
-            self._again = _Again(windows, UNSURE if is_coarse else 1.0, self._pyramid)
+        return load_network(path, s.runtime, threads, batch, s.eight_bits or not is_coarse)
 
     def of(self, image: FloatImage | Image, part: int = 0) -> Floats:
         """(N, 4) squares, best first."""
-        first, count = self._pyramid.strip(part, self._parts)
-        if self._settings.eight_bits:
-            offsets, faces = self._network.run(self._pyramid.pack_blocks(image, first, count)[None])
-            offsets, faces = offsets[0], faces[0, 0]
-        else:
-            packed = self._pyramid.pack(image, first, count)
-            offsets, faces = self._network.run(packed[None])
-            offsets, faces = offsets[0], faces[0, 1]
-            if self._again is not None:
-                offsets, faces = self._again.compute(packed, first, offsets, faces)
-        check(faces)
+        pack = self._pyramid.pack_blocks if self._settings.eight_bits else self._pyramid.pack
+        *before, last = self._searches[part]
+        packed = []
+        for strip in before:
+            packed.append(pack(image, strip.first, strip.rows))
+            strip.network.start(packed[-1][None])
+        packed.append(pack(image, last.first, last.rows))
+        outputs = [last.network.run(packed[-1][None])]
+        outputs = [*(strip.network.result() for strip in before), *outputs]
         boxes: list[Floats] = [np.zeros((0, 4))]
         scores: list[Floats] = [np.zeros(0)]
-        for level in self._pyramid.levels:
-            found = self._of_level(level, offsets, faces, first, count)
-            if found is not None:
-                boxes.append(found[0])
-                scores.append(found[1])
+        for strip, pixels, found_there in zip(self._searches[part], packed, outputs, strict=True):
+            offsets, faces = self._cells(strip, pixels, found_there)
+            for level in self._pyramid.levels:
+                found = self._of_level(level, offsets, faces, strip.first, strip.rows)
+                if found is not None:
+                    boxes.append(found[0])
+                    scores.append(found[1])
         every = np.concatenate(boxes)
         return np.asarray(squared(every[self._suppress(every, np.concatenate(scores), SAME)]))
+
+    def _cells(
+        self, strip: _Strip, packed: NDArray[Any], outputs: list[NDArray[Any]]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """P-Net's outputs for a packed strip as offsets (4, rows, columns) and scores (rows, columns)."""
+        if self._settings.eight_bits:
+            cells = outputs[0][0].transpose(2, 0, 1)
+            offsets, faces = cells[:4], cells[4]
+        else:
+            offsets, faces = outputs[0][0], outputs[1][0, 1]
+            if self._again is not None:
+                offsets, faces = self._again.compute(packed, strip.first, offsets, faces)
+        check(faces)
+        return offsets, faces
 
     def _of_level(
         self, level: Level, offsets: NDArray[Any], faces: NDArray[Any], first: int, count: int
@@ -108,7 +149,7 @@ class Proposals:
             return None
         within = slice(begin - first, end - first), columns
         score = faces[within]
-        ys, xs = np.nonzero(score > self._settings.score)
+        ys, xs = np.nonzero(score > self._least)
         if not len(ys):
             return None
         # In doubles, and sorted once, by the suppression: equal scores must stay in the package's order.

@@ -73,6 +73,21 @@ class Pyramid:
         height = -(-rows // parts)
         return max(0, min(part * height, rows - height)), height
 
+    def halves(self) -> list[tuple[int, int]]:
+        """All cells as two strips, first row and number of rows each, between which no level is cut, as equal
+        in height as can be; as one strip where every cut would go through a level."""
+        height = self.shape[0]
+        tops = {level.top for level in self.levels} - {0}
+        between = [
+            top for top in tops if not any(k.top < top < k.top + k.height + GAP_PX for k in self.levels)
+        ]
+        rows = (height - CELL_PX) // STRIDE_PX + 1
+        if not between:
+            return [(0, max(1, rows))]
+        cut = min(between, key=lambda top: abs(top - height / 2))
+        above = (cut - GAP_PX - CELL_PX) // STRIDE_PX + 1
+        return [(0, above), (cut // STRIDE_PX, rows - cut // STRIDE_PX)]
+
     def pack(self, image: FloatImage | Image, first_row: int = 0, rows: int | None = None) -> FloatImage:
         """The packed picture (H, W, 3) float32; valid until the next call. With `rows`, the part of it that
         so many rows of cells from `first_row` on see.

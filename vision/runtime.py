@@ -10,6 +10,7 @@ import fcntl
 import functools
 import importlib.util
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -106,6 +107,11 @@ def _on_cpu(
     if runtime == "openvino":
         return _openvino(path, threads, shape, exact, count)
     return [_OnnxRuntime(path, threads, ["CPUExecutionProvider"]) for _ in range(count)]
+
+
+def threads_of(threads: int) -> int:
+    """So many, or, where that is 0, one for each processor that this process may use."""
+    return threads or len(os.sched_getaffinity(0))
 
 
 def chosen_device(choice: DeviceChoice) -> DeviceName:

@@ -11,9 +11,9 @@ import pytest
 
 from tests.data import DATA, needs_data
 from vision.detections import Image
-from vision.detector import Mtcnn, MtcnnSettings, _patches, _run
+from vision.detector import MAX_PATCHES, Mtcnn, MtcnnSettings, _patches, _run
 from vision.errors import ModelError
-from vision.geometry import iou_matrix
+from vision.geometry import iou_matrix, squared
 
 
 @pytest.fixture(scope="module")
@@ -134,18 +134,62 @@ def test_patches_are_those_of_the_package_also_over_the_border(box: tuple[float,
 def test_networks_see_few_sizes_of_batches(portrait: Image) -> None:
     """Each new size costs a runtime memory that it keeps."""
     sizes = {24: set[int](), 48: set[int]()}
-
-    class Counting:
-        def run(self, batch: np.ndarray) -> list[np.ndarray]:
-            sizes[batch.shape[1]].add(len(batch))
-            return [np.zeros((len(batch), n), np.float32) for n in (4, 10, 2)]
-
     for side in sizes:
-        for count in range(1, 600):
-            outputs = _run((Counting(), Counting()), np.zeros((count, side, side, 3), np.float32))
-            assert len(outputs[0]) == count
+        for count in range(1, 600, 7):
+            networks = Telling(), Telling()
+            _run(networks, portrait, np.tile((10.0, 10.0, 40.0, 40.0), (count, 1)), side)
+            sizes[side] |= {n for network in networks for n in network.sizes}
     assert len(sizes[24]) < 50
     assert len({n for n in sizes[48] if n <= 16}) <= 7
+
+
+@pytest.mark.parametrize("networks", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 47, 48, 601, 1300, 2500])
+def test_every_box_gets_the_answer_about_itself(networks: int, count: int) -> None:
+    """Whoever computes it, and in however many calls."""
+    ramp = np.tile(np.arange(3000, dtype=np.float32)[:, None, None], (1, 40, 3))
+    tops = np.arange(count) + 100.0
+    boxes = np.stack([np.full(count, 5.0), tops, np.full(count, 29.0), tops + 24], axis=1)
+    every = [Telling() for _ in range(networks)]
+    [told] = _run(every, ramp, boxes, 24)
+    np.testing.assert_allclose(told, (tops + 12) * 2999 / 3000, atol=0.1)
+    assert all(size <= MAX_PATCHES for network in every for size in network.sizes)
+    if count > 100 and networks > 1:
+        assert sum(every[-1].sizes) > 0.5 * sum(every[-2].sizes)
+
+
+def test_a_whole_search_looks_at_all_candidates_of_a_crowd(detector: Mtcnn, portrait: Image) -> None:
+    """A face may be the worst of them. A part of a search has to be quick."""
+    height, width = portrait.shape[:2]
+    face = np.asarray(squared(detector.detect(portrait).boxes_xyxy.astype(np.float64)))
+    elsewhere = np.tile((width - 30.0, height - 30.0, width - 4.0, height - 4.0), (2 * MAX_PATCHES, 1))
+
+    class Crowd:
+        def of(self, image: Image, part: int) -> np.ndarray:
+            return np.concatenate([elsewhere, face])
+
+    searching = Mtcnn(MtcnnSettings(min_face_px=40))
+    searching._proposals_for = lambda shape, parts: Crowd()  # type: ignore[method-assign, assignment, return-value]
+    assert len(searching.detect(portrait)) == 1
+    assert not len(searching.detect(portrait, 0, 16))
+
+
+class Telling:
+    """A network that says how bright each patch is on the whole."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self._begun: list[np.ndarray] = []
+
+    def run(self, batch: np.ndarray) -> list[np.ndarray]:
+        self.sizes.append(len(batch))
+        return [batch.mean(axis=(1, 2, 3))]
+
+    def start(self, batch: np.ndarray) -> None:
+        self._begun = self.run(batch)
+
+    def result(self) -> list[np.ndarray]:
+        return self._begun
 
 
 def test_faces_that_are_followed_take_one_thread_however_many(detector: Mtcnn, portrait: Image) -> None:
@@ -155,7 +199,7 @@ def test_faces_that_are_followed_take_one_thread_however_many(detector: Mtcnn, p
 
     face = detector.detect(portrait).boxes_xyxy
     refining = Mtcnn(MtcnnSettings(min_face_px=40))
-    refining._onet = refining._onet[0], Never()  # type: ignore[assignment]
+    refining._onet = [refining._onet[0], Never()]  # type: ignore[list-item]
     assert (refining.refine(portrait, np.repeat(face, 20, axis=0)).scores > 0.9).all()
 
 
@@ -166,7 +210,7 @@ def test_a_network_that_returns_nonsense_is_no_empty_picture(portrait: Image) ->
             return [np.full((n, c), np.nan, np.float32) for c in (4, 10, 2)]
 
     detector = Mtcnn(MtcnnSettings(min_face_px=40))
-    detector._onet = Broken(), Broken()
+    detector._onet = [Broken(), Broken()]  # type: ignore[list-item]
     with pytest.raises(ModelError, match="not finite"):
         detector.detect(portrait)
 

@@ -52,6 +52,18 @@ def test_all_parts_together_propose_what_the_whole_does(picture: Image, eight_bi
     assert (iou_matrix(whole, parts).max(axis=1) > 0.7).all()
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_two_threads_propose_what_one_does(picture: Image, exact: bool) -> None:
+    """Each has its half of the packed picture, which it is given while the other is drawn."""
+    settings = replace(FAST, exact=exact, eight_bits=not exact)
+    image = picture.astype(np.float32) if exact else picture
+    one, two = (Proposals(replace(settings, threads=n), SHAPE, 1) for n in (1, 2))
+    assert [len(strips) for strips in (*one._searches, *two._searches)] == [1, 2]
+    expected = one.of(image)
+    assert len(expected) > 20
+    np.testing.assert_allclose(two.of(image), expected, atol=1e-3)
+
+
 def test_candidates_close_together_are_kept_where_boxes_need_not_be_the_packages(picture: Image) -> None:
     fast = Proposals(FAST, SHAPE, 1).of(picture)
     strict = Proposals(replace(FAST, exact=True), SHAPE, 1).of(picture.astype(np.float32))
@@ -65,7 +77,8 @@ def test_exact_cells_are_those_of_each_level_by_itself(picture: Image) -> None:
     pyramid, again = proposals._pyramid, proposals._again
     assert again is not None
     packed = pyramid.pack(image)
-    offsets, faces = proposals._network.run(packed[None])
+    [[whole]] = proposals._searches
+    offsets, faces = whole.network.run(packed[None])
     before = faces[0, 1].copy()
     offsets, faces = again.compute(packed, 0, offsets[0], faces[0, 1])
     alone = load_network(mtcnn_graph("pnet"), threads=1)
@@ -92,6 +105,7 @@ def test_scores_that_are_no_numbers_are_no_empty_picture(picture: Image) -> None
             return [np.full((1, n, rows, columns), np.nan, np.float32) for n in (4, 2)]
 
     proposals = Proposals(FAST, SHAPE, 1)
-    proposals._network = Broken()  # type: ignore[assignment]
+    [[whole]] = proposals._searches
+    proposals._searches = [[whole._replace(network=Broken())]]  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="not finite"):
         proposals.of(picture)

@@ -65,6 +65,21 @@ def test_the_strips_hold_every_row_of_cells_and_what_they_see(parts: int) -> Non
     assert rows >= set(range((pyramid.shape[0] - 12) // 2 + 1))
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("min_face_px", [20.0, 57.3])
+def test_both_halves_hold_all_cells_of_every_level(shape: tuple[int, int], min_face_px: float) -> None:
+    pyramid = plan_pyramid(shape, min_face_px, 0.709)
+    halves = pyramid.halves()
+    for level in pyramid.levels:
+        rows, _ = level.cells
+        holding = [first for first, count in halves if first <= rows.start and rows.stop <= first + count]
+        assert len(holding) == 1 or rows.start >= rows.stop
+    assert sum(count for _, count in halves) <= (pyramid.shape[0] - 12) // 2 + 1
+    if max(shape) > 600 and min(shape) > 200:
+        (_, above), (_, below) = halves
+        assert 0.4 < above / (above + below) < 0.6
+
+
 @pytest.mark.parametrize("shape", [(240, 320), (241, 327), (97, 200)])
 def test_blocks_are_the_packed_picture_by_twos(shape: tuple[int, int]) -> None:
     image = np.random.default_rng(2).integers(0, 256, (*shape, 3), np.uint8)

@@ -79,7 +79,8 @@ class Proposals:
 
     def _prepared(self, parts: int, is_coarse: bool) -> list[list[_Strip]]:
         """For each part of a search its strips. A whole one has two, where there are two processors: while
-        one is computed the other is drawn, and two networks of one thread are faster than one of two."""
+        one is computed the other is drawn, and two networks of one thread are faster than one of two. The
+        larger one comes first."""
         s = self._settings
         if parts > 1:
             strips = [self._pyramid.strip(part, parts) for part in range(parts)]
@@ -87,6 +88,7 @@ class Proposals:
             return [[_Strip(first, rows, network)] for first, rows in strips]
         threads = threads_of(s.threads)
         halves = self._pyramid.halves() if threads > 1 else [self._pyramid.strip(0, 1)]
+        halves.sort(key=lambda half: -half[1])
         each = max(1, threads // len(halves))
         return [[_Strip(first, rows, self._network(rows, each, is_coarse)) for first, rows in halves]]
 
@@ -154,6 +156,8 @@ class Proposals:
             return None
         # In doubles, and sorted once, by the suppression: equal scores must stay in the package's order.
         scores = score[ys, xs].astype(np.float64)
+        if self._settings.eight_bits:
+            scores = 1 / (1 + np.exp(-scores))
         if len(scores) > MAX_CANDIDATES:
             best = np.argsort(scores)[::-1][:MAX_CANDIDATES]
             ys, xs, scores = ys[best], xs[best], scores[best]

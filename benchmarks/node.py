@@ -12,7 +12,7 @@ import os
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,6 @@ import numpy as np
 
 from benchmarks.glass import running
 from benchmarks.interval import median_95
-from benchmarks.overload import theil_sen
 from benchmarks.resident import by_mapping, growth, resident
 from benchmarks.scenes import portraits, write_clip
 from edge_node.capture.portraits import Portrait
@@ -44,8 +43,12 @@ CLIP_S = 12.0
 """Drawn once and then streamed back and forth: nobody jumps."""
 SETTLE_S = 6.0
 """Models are compiled and faces are found before counting begins."""
-MINUTES = 20.0
-"""Of the long run: memory that grows by a megabyte an hour grows by a third of one."""
+WARM_UP_MINUTES, MINUTES = 5.0, 20.0
+"""Of the long run. What is kept once needed (kernels for each size of a batch, room for the most frames
+that waited at once) comes in its first minutes: growth counts after those."""
+MEMORY_EVERY_S = 1.0
+"""A frame is 2.8 MB, and some more or less are there by chance: of the readings of a minute the median
+counts."""
 SAMPLE_S = 10.0
 """Between two readings: half of the delays that the node's percentiles are over are new."""
 PATIENCE_S = 120.0
@@ -76,8 +79,10 @@ class Sample:
     p95_ms: float
     p99_ms: float
     rss_mb: float
+    """The median, as the two after it."""
     anonymous_mb: float
     file_mb: float
+    rss_most_mb: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,8 @@ def measure(quick: bool = False, out: Path | None = None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         people = portraits(SCENE.people, folder / "people")
-        main = _run(Case("five", SCENE, 2, 10.0 if quick else 60 * MINUTES), folder, people, quick)
+        minutes = WARM_UP_MINUTES + MINUTES
+        main = _run(Case("five", SCENE, 2, 10.0 if quick else 60 * minutes), folder, people, quick)
         short_s = 4.0 if quick else 30.0
         large = _run(Case("large", LARGE, 2, short_s), folder, people, quick)
         one_small = _run(Case("one_small", SMALL, 1, short_s), folder, people, quick)
@@ -136,22 +142,56 @@ def measure(quick: bool = False, out: Path | None = None) -> dict[str, Any]:
 
 
 def _memory(run: Run) -> dict[str, Any]:
-    """The most, the slopes, and all samples: [seconds, resident, allocated, of files] in MB."""
-    at_h = np.array([s.at_s for s in run.samples]) / 3600
-
-    def slope(name: str) -> float:
-        return round(theil_sen(at_h, np.array([getattr(s, name) for s in run.samples])), 2)
-
+    """The most, the growth after the warm-up with its 95 % interval, that before, and all samples: [seconds,
+    resident, allocated, of files] in MB."""
+    minutes = by_minute(run.samples)
+    warm = [m for m in minutes if m.at_s > 60 * WARM_UP_MINUTES] or minutes
+    slope, low, high = growth_95([m.at_s for m in warm], [m.rss_mb for m in warm])
     return {
-        "rss_mb": round(max(s.rss_mb for s in run.samples), 1),
-        "rss_mb_per_h": slope("rss_mb"),
-        "anonymous_mb_per_h": slope("anonymous_mb"),
+        "rss_mb": round(max(s.rss_most_mb for s in run.samples), 1),
+        "rss_mb_per_h": slope,
+        "rss_mb_per_h_lo": low,
+        "rss_mb_per_h_hi": high,
+        "anonymous_mb_per_h": growth_95([m.at_s for m in warm], [m.anonymous_mb for m in warm])[0],
+        "warm_up_mb": round(warm[0].rss_mb - minutes[0].rss_mb, 1),
         "memory_grown_mb": run.grown_mb,
         "memory_samples": [
             [round(s.at_s), *(round(mb, 1) for mb in (s.rss_mb, s.anonymous_mb, s.file_mb))]
             for s in run.samples
         ],
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """Medians of memory, at the middle of the samples."""
+
+    at_s: float
+    rss_mb: float
+    anonymous_mb: float
+
+
+def by_minute(samples: Sequence[Sample]) -> list[Minute]:
+    """One for each minute that has samples."""
+    minutes: dict[int, list[Sample]] = {}
+    for sample in samples:
+        minutes.setdefault(int((sample.at_s - 1e-3) // 60), []).append(sample)
+    return [
+        Minute(
+            *(float(median(getattr(s, name) for s in some)) for name in ("at_s", "rss_mb", "anonymous_mb"))
+        )
+        for some in minutes.values()
+    ]
+
+
+def growth_95(at_s: Sequence[float], mb: Sequence[float]) -> tuple[float, float, float]:
+    """MB an hour by Theil and Sen, and the 95 % interval around it; 0 for fewer than two points."""
+    if len(at_s) < 2:
+        return 0.0, 0.0, 0.0
+    from scipy.stats import theilslopes
+
+    found = theilslopes(np.asarray(mb), np.asarray(at_s) / 3600, 0.95)
+    return round(float(found.slope), 2), round(float(found.low_slope), 2), round(float(found.high_slope), 2)
 
 
 def _one_core(name: str, run: Run) -> dict[str, Any]:
@@ -240,10 +280,9 @@ def _sampled(rig: Rig, seconds: float, every_s: float) -> Run:
     samples: list[Sample] = []
     mapped_before: dict[str, float] = {}
     while time.monotonic() - begun < seconds:
-        time.sleep(every_s)
+        memory = _watched(rig.node.pid, every_s)
         after, now = counters(rig), time.monotonic()
         delays, elapsed = rig.state()["latency_ms"], now - started
-        memory = resident(rig.node.pid)
         mapped_before = mapped_before or by_mapping(rig.node.pid)
         samples.append(
             Sample(
@@ -253,7 +292,8 @@ def _sampled(rig: Rig, seconds: float, every_s: float) -> Run:
                 (_released(after) - _released(before)) / elapsed,
                 (after["cpu_s"] - before["cpu_s"]) / elapsed,
                 delays["p50"], delays["p95"], delays["p99"],
-                memory.rss_mb, memory.anonymous_mb, memory.file_mb,
+                *(float(median(values)) for values in zip(*memory, strict=True)),
+                max(rss_mb for rss_mb, *_ in memory),
             )
         )  # fmt: skip
         before, started = after, now
@@ -264,6 +304,17 @@ def _sampled(rig: Rig, seconds: float, every_s: float) -> Run:
     grown = growth(mapped_before, by_mapping(rig.node.pid))
     spent = dict(sorted(spent.items(), key=lambda item: -item[1]))
     return Run(samples, spent, late_share(first, before), grown)
+
+
+def _watched(pid: int, seconds: float) -> list[tuple[float, float, float]]:
+    """Memory of a process for so long: resident, allocated, of files, in MB."""
+    until = time.monotonic() + seconds
+    readings = []
+    while not readings or time.monotonic() < until:
+        time.sleep(max(0.0, min(MEMORY_EVERY_S, until - time.monotonic())))
+        memory = resident(pid)
+        readings.append((memory.rss_mb, memory.anonymous_mb, memory.file_mb))
+    return readings
 
 
 def _spare_cores(taken: int) -> set[int]:

@@ -7,7 +7,10 @@ import subprocess
 import sys
 import threading
 
-from benchmarks.node import Run, Sample, late_share, only_on, thread_seconds
+import numpy as np
+import pytest
+
+from benchmarks.node import Run, Sample, _memory, by_minute, late_share, only_on, thread_seconds
 from edge_node.bridge import name_thread
 
 LIMIT_S = 5.0
@@ -50,7 +53,22 @@ def test_only_frames_that_were_covered_count_as_pictures() -> None:
 
 def test_a_run_is_told_by_its_middle_sample() -> None:
     samples = [
-        Sample(float(i), 25.0, fps, 25.0, 1.0, 50.0, 80.0, 100.0, 400.0, 250.0, 150.0)
+        Sample(float(i), 25.0, fps, 25.0, 1.0, 50.0, 80.0, 100.0, 400.0, 250.0, 150.0, 405.0)
         for i, fps in enumerate((9, 24, 25))
     ]
     assert Run(samples, {}, 0.0).middle("analysis_fps") == 24.0
+
+
+def test_memory_grows_by_what_it_grows_after_the_first_minutes() -> None:
+    """Fast at first, by 6 MB an hour after it, while single frames come and go."""
+    samples = [
+        Sample(at_s, 25.0, 25.0, 25.0, 1.0, 50.0, 80.0, 100.0, rss_mb, rss_mb - 150.0, 150.0, rss_mb + 5.0)
+        for at_s in np.arange(10.0, 60 * 25.0, 10.0)
+        for rss_mb in [400.0 + 20.0 * min(1.0, at_s / 240) + 6.0 * at_s / 3600 + 2.7 * (at_s % 50 == 0)]
+    ]
+    memory = _memory(Run(samples, {}, 0.0))
+    assert memory["rss_mb_per_h"] == pytest.approx(6.0, abs=0.5)
+    assert memory["rss_mb_per_h_lo"] <= memory["rss_mb_per_h"] <= memory["rss_mb_per_h_hi"]
+    assert memory["warm_up_mb"] == pytest.approx(18.0, abs=3.0)
+    assert memory["rss_mb"] == pytest.approx(430.0, abs=3.0)
+    assert len(by_minute(samples)) == 25

@@ -171,7 +171,13 @@ class Crowd:
             for node, heard in self._hear(0.01):
                 for _ in range(heard):
                     self._ask(node, time.perf_counter())
-        return time.perf_counter() - counted_from
+        took = time.perf_counter() - counted_from
+        counted = [node.counts for node in self.nodes]
+        self._count_anew()  # what comes from now on came too late to count
+        self._drain()
+        for node, counts in zip(self.nodes, counted, strict=True):
+            node.counts = counts
+        return took
 
     def open(self, rate: float, seconds: float, warm_s: float) -> float:
         """Questions at random times, so many a second; the seconds that count."""
@@ -194,10 +200,15 @@ class Crowd:
                 now = time.perf_counter()
             self._hear(max(0.0, min(0.01, due[0][0] - now)))
         took = time.perf_counter() - counted_from
+        self._drain()
+        return took
+
+    def _drain(self) -> None:
+        """Wait for what is under way: a run that begins with the questions of the one before it would find
+        the hub busy with them."""
         end = time.perf_counter() + DRAIN_S
         while any(node.under_way for node in self.nodes) and time.perf_counter() < end:
             self._hear(0.05)
-        return took
 
     def _hear(self, wait_s: float) -> list[tuple[Node, int]]:
         pause_s = self._heard_at + LOOK_EVERY_S - time.perf_counter()

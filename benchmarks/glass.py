@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.glass_feed import BITS, CELL_PX, CHECK_BITS, FPS, LOOP, STRIP_PX, check_of
-from benchmarks.overload import by_second, theil_sen
+from benchmarks.interval import median_95, slope_95
+from benchmarks.overload import by_second
 from tests.e2e.rig import Rig
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -39,7 +40,6 @@ VIEWPORT = {"width": 640, "height": 450}
 """Small: what draws the page shares the cores with the node, and is not what is measured."""
 CLOCK_SAMPLES = 40
 WAIT_MS = 60_000
-RESAMPLES = 2000
 READER = """([cells, cellPx, stripPx]) => {
   const video = document.getElementById("video");
   const canvas = document.createElement("canvas");
@@ -111,16 +111,14 @@ def measure(quick: bool = False) -> dict[str, Any]:
         drift = None if quick else drift_ms_per_min(node_turn(camera, settle_s, DRIFT_S))
     ages = np.concatenate([turn.ages_ms for turn in ours])
     theirs = np.concatenate([turn.ages_ms for turn in example])
-    pairs = np.array(
-        [np.median(a.ages_ms) / np.median(b.ages_ms) for a, b in zip(ours, example, strict=True)]
-    )
-    low, high = interval(pairs)
+    pairs = [float(np.median(a.ages_ms) / np.median(b.ages_ms)) for a, b in zip(ours, example, strict=True)]
+    ratio, low, high = median_95(pairs)
     unread = sum(turn.unread for turn in ours)
     return {
         "p50_ms": round(float(np.percentile(ages, 50)), 1),
         "p95_ms": round(float(np.percentile(ages, 95)), 1),
         "fps": round(float(np.median([turn.fps for turn in ours])), 1),
-        "vs_aiortc_example": round(float(np.median(pairs)), 3),
+        "vs_aiortc_example": round(ratio, 3),
         "vs_aiortc_example_lo": round(low, 3),
         "vs_aiortc_example_hi": round(high, 3),
         "aiortc_example_p50_ms": round(float(np.percentile(theirs, 50)), 1),
@@ -132,17 +130,10 @@ def measure(quick: bool = False) -> dict[str, Any]:
     }
 
 
-def interval(ratios: NDArray[np.float64]) -> tuple[float, float]:
-    """95 % of the median of (N,) ratios, by resampling."""
-    draws = np.random.default_rng(1).choice(ratios, (RESAMPLES, len(ratios)))
-    low, high = np.percentile(np.median(draws, axis=1), (2.5, 97.5))
-    return float(low), float(high)
-
-
 def drift_ms_per_min(turn: Turn) -> float:
     """By how much pictures get older each minute."""
     at, medians = by_second(turn.at_s - turn.at_s[0], turn.ages_ms)
-    return round(theil_sen(at / 60, medians), 3)
+    return round(slope_95(at / 60, medians)[0], 3)
 
 
 # --- latency ------------------------------------------------------------------------------------
@@ -243,7 +234,7 @@ def cpu_per_viewer(quick: bool) -> float:
                     raise RuntimeError("the machine is too busy: less than a second's frames were sent")
                 points.append((count, 100 * FPS * used / sent))
     x, y = np.array(points).T
-    return round(theil_sen_distinct(x, y), 2)
+    return round(slope_95(x, y)[0], 2)
 
 
 def frames_sent(url: str, viewers: int) -> float:
@@ -254,14 +245,6 @@ def frames_sent(url: str, viewers: int) -> float:
     if float(values["veilcast_live_viewers"]) != viewers:
         raise RuntimeError(f"{values['veilcast_live_viewers']} of {viewers} viewers are connected")
     return float(values["veilcast_live_frames_encoded_total"])
-
-
-def theil_sen_distinct(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """The median slope between points (N,) of different x."""
-    i, j = np.triu_indices(len(x), 1)
-    differ = x[i] != x[j]
-    i, j = i[differ], j[differ]
-    return float(np.median((y[j] - y[i]) / (x[j] - x[i])))
 
 
 def cpu_s(process: subprocess.Popen[str]) -> float:

@@ -19,10 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from benchmarks.glass import running
-from benchmarks.interval import median_95
+from benchmarks.interval import median_95, slope_95
 from benchmarks.resident import by_mapping, growth, resident
 from benchmarks.scenes import portraits, write_clip
 from edge_node.capture.portraits import Portrait
@@ -146,13 +144,14 @@ def _memory(run: Run) -> dict[str, Any]:
     resident, allocated, of files] in MB."""
     minutes = by_minute(run.samples)
     warm = [m for m in minutes if m.at_s > 60 * WARM_UP_MINUTES] or minutes
-    slope, low, high = growth_95([m.at_s for m in warm], [m.rss_mb for m in warm])
+    at_h = [m.at_s / 3600 for m in warm]
+    slope, low, high = slope_95(at_h, [m.rss_mb for m in warm])
     return {
         "rss_mb": round(max(s.rss_most_mb for s in run.samples), 1),
-        "rss_mb_per_h": slope,
-        "rss_mb_per_h_lo": low,
-        "rss_mb_per_h_hi": high,
-        "anonymous_mb_per_h": growth_95([m.at_s for m in warm], [m.anonymous_mb for m in warm])[0],
+        "rss_mb_per_h": round(slope, 2),
+        "rss_mb_per_h_lo": round(low, 2),
+        "rss_mb_per_h_hi": round(high, 2),
+        "anonymous_mb_per_h": round(slope_95(at_h, [m.anonymous_mb for m in warm])[0], 2),
         "warm_up_mb": round(warm[0].rss_mb - minutes[0].rss_mb, 1),
         "memory_grown_mb": run.grown_mb,
         "memory_samples": [
@@ -182,16 +181,6 @@ def by_minute(samples: Sequence[Sample]) -> list[Minute]:
         )
         for some in minutes.values()
     ]
-
-
-def growth_95(at_s: Sequence[float], mb: Sequence[float]) -> tuple[float, float, float]:
-    """MB an hour by Theil and Sen, and the 95 % interval around it; 0 for fewer than two points."""
-    if len(at_s) < 2:
-        return 0.0, 0.0, 0.0
-    from scipy.stats import theilslopes
-
-    found = theilslopes(np.asarray(mb), np.asarray(at_s) / 3600, 0.95)
-    return round(float(found.slope), 2), round(float(found.low_slope), 2), round(float(found.high_slope), 2)
 
 
 def _one_core(name: str, run: Run) -> dict[str, Any]:
@@ -309,7 +298,7 @@ def _sampled(rig: Rig, seconds: float, every_s: float) -> Run:
 def _watched(pid: int, seconds: float) -> list[tuple[float, float, float]]:
     """Memory of a process for so long: resident, allocated, of files, in MB."""
     until = time.monotonic() + seconds
-    readings = []
+    readings: list[tuple[float, float, float]] = []
     while not readings or time.monotonic() < until:
         time.sleep(max(0.0, min(MEMORY_EVERY_S, until - time.monotonic())))
         memory = resident(pid)

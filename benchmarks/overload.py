@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.interval import slope_95
 from benchmarks.leak_check import check_patches, patch_box
 from benchmarks.leak_clips import Clip, Scene, drawn_clip, frames_of
 from benchmarks.leak_ours import CheckedNode
@@ -123,7 +124,7 @@ def measure(quick: bool = False, out: Path | None = None) -> dict[str, Any]:
     at, delays_ms = at[settled], np.array(sink.delays_s)[settled] * 1000
     seconds = float(at[-1])
     medians_at, medians_ms = by_second(at, delays_ms)
-    slope = theil_sen(medians_at / 60, medians_ms)
+    slope = slope_95(medians_at / 60, medians_ms)[0]
     first, last = at < ENDS * seconds, at > (1 - ENDS) * seconds
     leaks, face_frames = judged(clip, sink.kept)
     for leak in leaks[:200]:
@@ -149,15 +150,6 @@ def measure(quick: bool = False, out: Path | None = None) -> dict[str, Any]:
         "machine_stall_s_max": round(overslept_s, 2),
         "load_average": round(os.getloadavg()[0], 2),
     }
-
-
-def theil_sen(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """The median of the slopes between all pairs of points (P. K. Sen, JASA 63, 1968): a burst of other
-    work somewhere does not tilt it. Both (N,); 0 for fewer than two points."""
-    if len(x) < 2:
-        return 0.0
-    i, j = np.triu_indices(len(x), 1)
-    return float(np.median((y[j] - y[i]) / (x[j] - x[i])))
 
 
 def by_second(

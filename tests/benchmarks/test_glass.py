@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.glass import Turn, aged, drift_ms_per_min, interval, theil_sen_distinct
+from benchmarks.glass import Turn, aged, drift_ms_per_min
 from benchmarks.glass_feed import BITS, CELL_PX, CHECK_BITS, FPS, LOOP, STRIP_PX, check_of, stamp
 
 
@@ -49,10 +49,3 @@ def test_drift_is_told_by_the_minute() -> None:
     at = np.arange(0, 300, 0.04)
     assert drift_ms_per_min(Turn(at, 100 + at / 60 * 2.5, 0)) == pytest.approx(2.5, abs=0.01)
     assert Turn(at, at, 0).fps == pytest.approx(25.0)
-
-
-def test_slopes_and_intervals() -> None:
-    x = np.array([1.0, 5, 20, 1, 5, 20])
-    assert theil_sen_distinct(x, 30 + 4 * x) == pytest.approx(4.0)
-    low, high = interval(np.array([0.4, 0.5, 0.5, 0.6, 0.5]))
-    assert 0.4 <= low <= 0.5 <= high <= 0.6

@@ -6,23 +6,13 @@ from pathlib import Path
 
 import av
 import numpy as np
-import pytest
 
 from benchmarks.leak_clips import Clip
-from benchmarks.overload import KEPT_EVERY, SCENE, Overloaded, by_second, judged, theil_sen
+from benchmarks.overload import KEPT_EVERY, SCENE, Overloaded, by_second, judged
 from edge_node.frames import RawFrame, ReleaseReason
 from edge_node.privacy.decisions import Plan
 from edge_node.privacy.veil import VeilSettings, mask, mask_fully
 from tests.faults.footage import Footage
-
-
-def test_the_trend_of_a_line_is_its_slope_whatever_bursts_there_are() -> None:
-    x = np.arange(60.0)
-    y = 100.0 + 0.5 * x
-    assert theil_sen(x, y) == pytest.approx(0.5)
-    y[20:30] += 900.0
-    assert theil_sen(x, y) == pytest.approx(0.5, abs=0.1)
-    assert theil_sen(x[:1], y[:1]) == 0.0
 
 
 def test_every_second_counts_once_however_many_frames_it_had() -> None:

@@ -49,6 +49,8 @@ MEMORY_EVERY_S = 1.0
 counts."""
 SAMPLE_S = 10.0
 """Between two readings: half of the delays that the node's percentiles are over are new."""
+RATE_DIGITS = 1
+"""Of frames a second: a reading holds a whole number of frames, so 25 a second read 24.9 to 25.1."""
 PATIENCE_S = 120.0
 """For a process to be ready: other work may hold it up, which is no reason to give up."""
 
@@ -113,8 +115,8 @@ def measure(quick: bool = False, out: Path | None = None) -> dict[str, Any]:
     analysis = median_95([s.analysis_fps for s in main.samples])
     share = median_95([s.cpu_cores for s in main.samples])
     return {
-        "analysis_per_s": round(analysis[0], 2),
-        "analysis_per_s_lo": round(analysis[1], 2),
+        "analysis_per_s": round(analysis[0], RATE_DIGITS),
+        "analysis_per_s_lo": round(analysis[1], RATE_DIGITS),
         "cpu_share_of_core": round(share[0], 2),
         "cpu_share_of_core_hi": round(share[2], 2),
         **_memory(main),
@@ -122,11 +124,11 @@ def measure(quick: bool = False, out: Path | None = None) -> dict[str, Any]:
         "p95_ms": main.middle("p95_ms"),
         "p99_ms": main.middle("p99_ms"),
         "p99_ms_worst": max(s.p99_ms for s in main.samples),
-        "capture_fps": round(main.middle("capture_fps"), 2),
+        "capture_fps": round(main.middle("capture_fps"), RATE_DIGITS),
         "full_frame_rate": main.full_frame_rate,
         "cpu_by_thread": main.threads,
-        "fps_1080p": round(large.middle("release_fps"), 2),
-        "analysis_per_s_1080p": round(large.middle("analysis_fps"), 2),
+        "fps_1080p": round(large.middle("release_fps"), RATE_DIGITS),
+        "analysis_per_s_1080p": round(large.middle("analysis_fps"), RATE_DIGITS),
         "cpu_share_of_core_1080p": round(large.middle("cpu_cores"), 2),
         **_one_core("640x480", one_small),
         **_one_core("720p", one),
@@ -185,8 +187,8 @@ def by_minute(samples: Sequence[Sample]) -> list[Minute]:
 
 def _one_core(name: str, run: Run) -> dict[str, Any]:
     return {
-        f"one_core_{name}_analysis_per_s": round(run.middle("analysis_fps"), 2),
-        f"one_core_{name}_fps": round(run.middle("release_fps"), 2),
+        f"one_core_{name}_analysis_per_s": round(run.middle("analysis_fps"), RATE_DIGITS),
+        f"one_core_{name}_fps": round(run.middle("release_fps"), RATE_DIGITS),
         f"one_core_{name}_p50_ms": run.middle("p50_ms"),
         f"one_core_{name}_p99_ms": run.middle("p99_ms"),
     }

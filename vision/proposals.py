@@ -106,17 +106,18 @@ class Proposals:
     def of(self, image: FloatImage | Image, part: int = 0) -> Floats:
         """(N, 4) squares, best first."""
         pack = self._pyramid.pack_blocks if self._settings.eight_bits else self._pyramid.pack
-        *before, last = self._searches[part]
+        *before, last = strips = self._searches[part]
         packed = []
-        for strip in before:
+        for strip in strips:
             packed.append(pack(image, strip.first, strip.rows))
-            strip.network.start(packed[-1][None])
-        packed.append(pack(image, last.first, last.rows))
+            if strip is not last:
+                strip.network.start(packed[-1][None])
         outputs = [last.network.run(packed[-1][None])]
         outputs = [*(strip.network.result() for strip in before), *outputs]
         boxes: list[Floats] = [np.zeros((0, 4))]
         scores: list[Floats] = [np.zeros(0)]
-        for strip, pixels, found_there in zip(self._searches[part], packed, outputs, strict=True):
+        # From the top: equal scores must stay in the package's order, by levels.
+        for strip, pixels, found_there in sorted(zip(strips, packed, outputs, strict=True), key=_first):
             offsets, faces = self._cells(strip, pixels, found_there)
             for level in self._pyramid.levels:
                 found = self._of_level(level, offsets, faces, strip.first, strip.rows)
@@ -167,6 +168,10 @@ class Proposals:
         boxes = (corner + offsets[:, *within][:, ys, xs].T * (CELL_PX - 1)) / level.scale
         kept = self._suppress(boxes, scores, SAME_IN_LEVEL)
         return boxes[kept], scores[kept]
+
+
+def _first(part: tuple[_Strip, NDArray[Any], list[NDArray[Any]]]) -> int:
+    return part[0].first
 
 
 class _Again:

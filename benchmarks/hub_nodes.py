@@ -171,13 +171,7 @@ class Crowd:
             for node, heard in self._hear(0.01):
                 for _ in range(heard):
                     self._ask(node, time.perf_counter())
-        took = time.perf_counter() - counted_from
-        counted = [node.counts for node in self.nodes]
-        self._count_anew()  # what comes from now on came too late to count
-        self._drain()
-        for node, counts in zip(self.nodes, counted, strict=True):
-            node.counts = counts
-        return took
+        return time.perf_counter() - counted_from
 
     def open(self, rate: float, seconds: float, warm_s: float) -> float:
         """Questions at random times, so many a second; the seconds that count."""
@@ -204,8 +198,7 @@ class Crowd:
         return took
 
     def _drain(self) -> None:
-        """Wait for what is under way: a run that begins with the questions of the one before it would find
-        the hub busy with them."""
+        """Wait for what is under way."""
         end = time.perf_counter() + DRAIN_S
         while any(node.under_way for node in self.nodes) and time.perf_counter() < end:
             self._hear(0.05)
@@ -228,6 +221,7 @@ class Crowd:
         self._asked[node] = None
 
     def _begin(self) -> float:
+        self._drain()  # else the hub would still be busy with the questions of the run before
         for node in self.nodes:
             node.under_way.clear()
         self.stall_s, self._heard_at = 0.0, time.perf_counter()

@@ -72,12 +72,8 @@ class Mtcnn:
         if s.min_face_px < CELL_PX:
             raise ValueError(f"min_face_px must be at least {CELL_PX}")
         self._rnet, self._onet = (self._one_and_halves(name) for name in ("rnet", "onet"))
-        self._pnet_score, self._rnet_score = (
-            chosen if chosen is not None else default
-            for chosen, default in zip(
-                (s.pnet_score, s.rnet_score), (0.6, 0.7) if s.exact else (0.75, 0.4), strict=True
-            )
-        )
+        self._pnet_score = s.pnet_score if s.pnet_score is not None else 0.6 if s.exact else 0.75
+        self._rnet_score = s.rnet_score if s.rnet_score is not None else 0.7 if s.exact else 0.4
         self._proposals: dict[tuple[int, int, int], Proposals] = {}
 
     def detect(self, image: Image, part: int = 0, parts: int = 1) -> Detections:

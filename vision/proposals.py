@@ -117,7 +117,8 @@ class Proposals:
         boxes: list[Floats] = [np.zeros((0, 4))]
         scores: list[Floats] = [np.zeros(0)]
         # From the top: equal scores must stay in the package's order, by levels.
-        for strip, pixels, found_there in sorted(zip(strips, packed, outputs, strict=True), key=_first):
+        done = sorted(zip(strips, packed, outputs, strict=True), key=lambda one: one[0].first)
+        for strip, pixels, found_there in done:
             offsets, faces = self._cells(strip, pixels, found_there)
             for level in self._pyramid.levels:
                 found = self._of_level(level, offsets, faces, strip.first, strip.rows)
@@ -168,10 +169,6 @@ class Proposals:
         boxes = (corner + offsets[:, *within][:, ys, xs].T * (CELL_PX - 1)) / level.scale
         kept = self._suppress(boxes, scores, SAME_IN_LEVEL)
         return boxes[kept], scores[kept]
-
-
-def _first(part: tuple[_Strip, NDArray[Any], list[NDArray[Any]]]) -> int:
-    return part[0].first
 
 
 class _Again:

@@ -25,9 +25,13 @@ class Exit:
         self.oracle = Oracle(self.world, self.account, may_be_calm)
         self.scene: Scene = self.world.scene(AT)
         self.image, self.owner = self.world.paint(self.scene)
-        seen = frozenset((f.person, f.epoch) for f in self.scene.faces)
+        seen = self.seen()
         self.oracle.analyzed(Look(AT, 0, seen, seen, seen))
         self.oracle.now = AT + 0.1
+
+    def seen(self, but: tuple[int, ...] = ()) -> frozenset[tuple[int, int]]:
+        """Everyone, but these, as a look reports them."""
+        return frozenset((f.person, f.epoch) for f in self.scene.faces if f.person not in but)
 
     def push(self, image: Image, reason: ReleaseReason = ReleaseReason.COVERED, seq: int = 0) -> None:
         self.oracle.captured(seq, self.scene, self.owner)
@@ -154,7 +158,7 @@ def test_a_hub_that_was_not_heard_for_long_allows_nobody(way_out: Exit) -> None:
 def test_a_face_that_the_detector_doubts_is_not_to_be_shown(way_out: Exit) -> None:
     way_out.allow(0)
     way_out.oracle._looks.clear()
-    seen = frozenset((f.person, f.epoch) for f in way_out.scene.faces)
+    seen = way_out.seen()
     way_out.oracle.analyzed(Look(AT, 0, seen, frozenset(), seen))
     way_out.push(way_out.boxed(but=(0,)))
     assert way_out.leaked() == {0}
@@ -174,8 +178,7 @@ def test_a_face_that_the_detector_doubts_is_not_to_be_shown(way_out: Exit) -> No
 def test_a_face_that_the_look_back_would_have_found_has_leaked(
     way_out: Exit, found_after_s: tuple[float, ...], leaves_after_s: float, leaked: set[int]
 ) -> None:
-    others = frozenset((f.person, f.epoch) for f in way_out.scene.faces if f.person != 5)
-    everyone = frozenset((f.person, f.epoch) for f in way_out.scene.faces)
+    others, everyone = way_out.seen(but=(5,)), way_out.seen()
     way_out.oracle._looks.clear()
     way_out.oracle.analyzed(Look(AT, 0, others, others, others))
     way_out.oracle.now = AT + leaves_after_s
@@ -188,8 +191,7 @@ def test_a_face_that_the_look_back_would_have_found_has_leaked(
 
 
 def test_a_face_found_by_what_the_frame_waited_for_has_leaked(way_out: Exit) -> None:
-    others = frozenset((f.person, f.epoch) for f in way_out.scene.faces if f.person != 5)
-    everyone = frozenset((f.person, f.epoch) for f in way_out.scene.faces)
+    others, everyone = way_out.seen(but=(5,)), way_out.seen()
     way_out.oracle._looks.clear()
     for after_s, found in ((0.0, others), (0.04, others), (0.08, everyone)):
         way_out.oracle.analyzed(Look(AT + after_s, 0, found, found, found))
@@ -201,8 +203,7 @@ def test_a_face_found_by_what_the_frame_waited_for_has_leaked(way_out: Exit) -> 
 def test_who_appears_within_reach_of_a_known_face_must_be_found_by_the_next_look(may_be_calm: bool) -> None:
     """With eight people in so small a picture everybody does."""
     way_out = Exit(may_be_calm)
-    others = frozenset((f.person, f.epoch) for f in way_out.scene.faces if f.person != 5)
-    everyone = frozenset((f.person, f.epoch) for f in way_out.scene.faces)
+    others, everyone = way_out.seen(but=(5,)), way_out.seen()
     way_out.oracle._looks.clear()
     way_out.oracle.analyzed(Look(AT, 0, others, others, others))
     way_out.push(way_out.boxed(but=(5,)))
